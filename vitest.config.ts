@@ -1,0 +1,29 @@
+import { defineConfig } from 'vitest/config'
+
+// One project a kind of proof. `unit` needs nothing; the others start real processes or read large vector files.
+const project = (name: string, include: readonly string[], more: object = {}) => ({
+  extends: true as const,
+  test: { name, include: [...include], ...more },
+})
+
+const patient = { testTimeout: 120_000, hookTimeout: 120_000 }
+
+export default defineConfig({
+  test: {
+    environment: 'node',
+    reporters: ['default', './test/reporter.ts'],
+    testTimeout: 30_000,
+    pool: 'forks',
+    projects: [
+      project('unit', [
+        'test/*.test.ts',
+        'test/sidecar/**/*.test.ts',
+        'test/contracts/**/*.test.ts',
+        'test/laws/**/*.test.ts',
+      ]),
+      project('attacks', ['test/attacks/**/*.test.ts']),
+      project('conformance', ['test/conformance/**/*.test.ts', 'test/policies/**/*.test.ts'], patient),
+      project('process', ['test/process/**/*.test.ts'], { ...patient, fileParallelism: false }),
+    ],
+  },
+})
