@@ -1,0 +1,47 @@
+# METADATA
+# title: The application's verdict
+# description: >-
+#   Combines what the application adds to app.allow and app.deny: default deny, deny overrides allow, and no entry can be
+#   dropped for being malformed.
+package portcullis.entry
+
+default effect := "deny"
+
+# Sorted, because a set compiled to WebAssembly comes out in the order of its hashes.
+verdict := {"effect": effect, "allow": sort(allow), "deny": sort(deny)}
+
+effect := "allow" if {
+	count(allow) > 0
+	count(deny) == 0
+}
+
+# What an application may blame. Everything else in the closed list is said by the floor or by the sidecar.
+reasons := {"policy_denied", "not_owner", "role_missing", "limit_exceeded", "insufficient_scope"}
+
+allow contains rule if {
+	some rule in data.app.allow
+	is_string(rule)
+}
+
+deny contains {"rule": entry, "reason": "policy_denied", "hide": false} if {
+	some entry in data.app.deny
+	is_string(entry)
+}
+
+# Any "hide" but false hides: of two answers the one that says less.
+deny contains {"rule": entry.rule, "reason": entry.reason, "hide": object.get(entry, "hide", false) != false} if {
+	some entry in data.app.deny
+	well_formed(entry)
+}
+
+deny contains {"rule": "entry.malformed", "reason": "policy_denied", "hide": false} if {
+	some entry in data.app.deny
+	not is_string(entry)
+	not well_formed(entry)
+}
+
+well_formed(entry) if {
+	is_object(entry)
+	is_string(entry.rule)
+	entry.reason in reasons
+}
