@@ -1,0 +1,74 @@
+import { type Decision, type Denial, denied, deny } from './decision.ts'
+import type { Judge } from './policy/judge.ts'
+import { Fault } from './ports.ts'
+import type { Principal } from './principal.ts'
+import type { CheckRequest, Moment } from './request.ts'
+import type { BoundToken } from './token/binding.ts'
+import type { Presented } from './token/credentials.ts'
+import type { VerifiedToken, Verify } from './token/verify.ts'
+import type { Snapshot } from './trust/snapshot.ts'
+
+/** The steps of one check, in order. Each takes what only its predecessor makes. */
+export interface Steps {
+  readonly current: (at: Moment) => Snapshot | Denial
+  readonly present: (request: CheckRequest) => Presented | Denial
+  readonly verify: Verify
+  readonly bind: (token: VerifiedToken, presented: Presented) => BoundToken | Denial
+  readonly standing: (bound: BoundToken) => Principal | Denial
+  readonly judge: Judge
+  /** Told of every breakage, for the log. */
+  readonly broke: (fault: Fault) => void
+}
+
+/** The one who waits for the answer. */
+export interface Caller {
+  /** Why nobody waits any more. */
+  gone(): 'cancelled' | 'deadline' | undefined
+  /** Aborts when nobody waits any more. Made on first use: most checks wait for nothing. */
+  signal(): AbortSignal
+}
+
+/** A decision and what it was based on, as far as the check got. */
+export interface Outcome {
+  readonly decision: Decision
+  readonly principal: Principal | undefined
+  readonly trust: Snapshot | undefined
+}
+
+export type Decide = (request: CheckRequest, at: Moment, caller: Caller) => Promise<Outcome>
+
+/** The whole authorization of one request, top to bottom. Whatever breaks on the way, the answer is no. */
+export function createDecide(steps: Steps): Decide {
+  return async (request, at, caller) => {
+    let trust: Snapshot | undefined
+    let principal: Principal | undefined
+    const refuse = (decision: Denial): Outcome => ({ decision, trust, principal })
+    try {
+      const believed = steps.current(at)
+      if (denied(believed)) return refuse(believed)
+      trust = believed
+
+      const presented = steps.present(request)
+      if (denied(presented)) return refuse(presented)
+
+      const token = await steps.verify(presented, trust, at, caller.signal)
+      if (denied(token)) return refuse(deny(caller.gone() ?? token.reason))
+
+      const bound = steps.bind(token, presented)
+      if (denied(bound)) return refuse(bound)
+
+      const recognised = steps.standing(bound)
+      if (denied(recognised)) return refuse(recognised)
+      principal = recognised
+
+      const decision = steps.judge(principal, request, trust, at)
+      // A caller that has given up is never told yes.
+      const gone = caller.gone()
+      return gone ? refuse(deny(gone)) : { decision, trust, principal }
+    } catch (cause) {
+      const fault = cause instanceof Fault ? cause : new Fault('internal', 'unexpected fault', cause)
+      steps.broke(fault)
+      return refuse(deny(caller.gone() ?? fault.code))
+    }
+  }
+}

@@ -1,0 +1,212 @@
+import { hash } from 'node:crypto'
+import { stat } from 'node:fs/promises'
+import type { BundleFile, Snapshot } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
+import type { Installed, Now, RefreshKeys, Report, Sleep } from '../ports.ts'
+import type { StandaloneConfig } from '../settings.ts'
+import { createTurns } from '../turns.ts'
+import { fingerprint, readBundle } from './bundle-files.ts'
+import { createJwksSource, type JwksSource, type JwksSourceNeeds } from './jwks-source.ts'
+
+export interface StandaloneNeeds extends Omit<JwksSourceNeeds, 'publish'> {
+  readonly wall: Now
+  readonly sleep: Sleep
+  readonly report: Report
+  readonly install: (
+    message: Snapshot,
+    blob: (sha256: string) => Uint8Array | undefined,
+  ) => Promise<Installed>
+}
+
+export interface StandaloneFeed {
+  /** First reading of everything. Resolves when each source was tried once, whatever came of it. */
+  load(signal: AbortSignal): Promise<void>
+  /** Keeps up with files and key sets until the signal aborts. */
+  run(signal: AbortSignal): Promise<void>
+  /** Reads bundle and key files again now (SIGHUP). */
+  reload(signal: AbortSignal): Promise<void>
+  readonly refreshKeys: RefreshKeys
+  readonly sources: readonly JwksSource[]
+  /** Why the newest bundle is not in use; empty when it is. */
+  bundleProblem(): string
+  readonly activations: { ok: number; refused: number }
+}
+
+const POLL_MS = 2_000
+
+type Files = ReadonlyMap<string, Buffer>
+
+/** Turns configuration and files into the same Snapshot message that an operator sends. */
+export function createStandaloneFeed(config: StandaloneConfig, needs: StandaloneNeeds): StandaloneFeed {
+  const ledger = createLedger(config, needs)
+  // Keys and policy change independently; each snapshot must carry the newest of both.
+  const inTurn = createTurns()
+  let seen = ''
+
+  const readPolicy = async (force: boolean): Promise<void> => {
+    const unreadable = (cause: Error) => `unreadable: ${cause.message}`
+    const mark = await fingerprint(config.policyPath).catch(unreadable)
+    if (mark === seen && !force) return
+    seen = mark
+    const files = await readBundle(config.policyPath).catch((cause: Error) => cause.message)
+    await ledger.offerBundle(files)
+  }
+  const publish = (issuer: string, document: Buffer) => inTurn(() => ledger.offerKeys(issuer, document))
+  const sources = config.issuers.map((issuer) => createJwksSource(issuer, { ...needs, publish }))
+  const sourceOf = (issuer: string) => sources.find((source) => source.issuer === issuer)
+  const remote = config.issuers.filter(({ location }) => location.kind !== 'file')
+  const files = config.issuers.flatMap(({ issuer, location }) =>
+    location.kind === 'file' ? [{ issuer, path: location.path }] : [],
+  )
+  return {
+    sources,
+    activations: ledger.activations,
+    bundleProblem: ledger.bundleProblem,
+    async load(signal) {
+      await Promise.all(sources.map((source) => source.refresh(signal)))
+      await inTurn(() => readPolicy(true))
+    },
+    async run(signal) {
+      await Promise.all([
+        ...remote.map(({ issuer }) => sourceOf(issuer)?.run(signal)),
+        pollFiles(files, sources, needs, signal),
+        pollPolicy(() => inTurn(() => readPolicy(false)), needs.sleep, signal),
+      ])
+    },
+    async reload(signal) {
+      for (const { issuer } of files) await sourceOf(issuer)?.refresh(signal)
+      await inTurn(() => readPolicy(true))
+    },
+    refreshKeys: async (issuer, signal) => (await sourceOf(issuer)?.refresh(signal)) ?? false,
+  }
+}
+
+interface Document {
+  readonly bytes: Buffer
+  /** As in feed.proto: 0 for keys given by configuration. */
+  readonly notAfterMs: number
+}
+
+/** The newest good keys and policy, and the generation they were last published under. */
+interface Ledger {
+  offerKeys(issuer: string, bytes: Buffer): Promise<boolean>
+  /** Files, or why there are none. */
+  offerBundle(files: Files | string): Promise<void>
+  bundleProblem(): string
+  readonly activations: { ok: number; refused: number }
+}
+
+function createLedger(config: StandaloneConfig, { install, report, wall }: StandaloneNeeds): Ledger {
+  const documents = new Map<string, Document>()
+  const activations = { ok: 0, refused: 0 }
+  let bundle: Files | undefined
+  let bundleProblem = 'not read yet'
+  let generation = 0
+
+  const publish = (files: Files): Promise<Installed> => {
+    const blobs = new Map([...files.values()].map((content) => [hash('sha256', content), content]))
+    generation++
+    return install(messageFor(config, generation, files, documents), (sha256) => blobs.get(sha256))
+  }
+  const refuse = (problem: string) => {
+    activations.refused++
+    bundleProblem = problem
+    report('bundle_refused', { path: config.policyPath, problem })
+  }
+  return {
+    activations,
+    bundleProblem: () => bundleProblem,
+    async offerKeys(issuer, bytes) {
+      const isFile = config.issuers.some((one) => one.issuer === issuer && one.location.kind === 'file')
+      const before = documents.get(issuer)
+      documents.set(issuer, { bytes, notAfterMs: isFile ? 0 : wall() + config.jwksStaleMs })
+      // Before the first good bundle there is nothing to install into; the keys wait for it.
+      if (!bundle) return true
+      const installed = await publish(bundle)
+      if (installed.ok) return true
+      if (before) documents.set(issuer, before)
+      else documents.delete(issuer)
+      report('snapshot_refused', { problems: installed.problems })
+      return false
+    },
+    async offerBundle(files) {
+      if (typeof files === 'string') return refuse(files)
+      const installed = await publish(files)
+      if (!installed.ok) return refuse(installed.problems.join('; '))
+      bundle = files
+      bundleProblem = ''
+      activations.ok++
+      report('bundle_activated', { path: config.policyPath, revision: revisionIn(files), generation })
+    },
+  }
+}
+
+async function pollPolicy(read: () => Promise<void>, sleep: Sleep, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    await sleep(POLL_MS, signal)
+    await read()
+  }
+}
+
+async function pollFiles(
+  files: readonly { readonly issuer: string; readonly path: string }[],
+  sources: readonly JwksSource[],
+  needs: StandaloneNeeds,
+  signal: AbortSignal,
+): Promise<void> {
+  const marks = new Map<string, string>()
+  while (files.length > 0 && !signal.aborted) {
+    for (const { issuer, path } of files) {
+      const mark = await stat(path, { bigint: true }).then(
+        ({ ino, size, mtimeNs }) => `${ino}:${size}:${mtimeNs}`,
+        () => '',
+      )
+      const before = marks.get(issuer)
+      marks.set(issuer, mark)
+      if (before !== undefined && before !== mark)
+        await sources.find((source) => source.issuer === issuer)?.refresh(signal)
+    }
+    await needs.sleep(POLL_MS, signal)
+  }
+}
+
+function messageFor(
+  config: StandaloneConfig,
+  generation: number,
+  files: Files,
+  documents: ReadonlyMap<string, Document>,
+): Snapshot {
+  const { audience, exclusiveAudience, maxTokenLifetimeS } = config
+  return {
+    generation,
+    profile: { audience, exclusiveAudience, maxTokenLifetimeS },
+    issuers: config.issuers.map(({ issuer, algorithms, skewS, tenant, location }) => {
+      const document = documents.get(issuer)
+      return {
+        issuer,
+        algorithms: [...algorithms],
+        skewS,
+        tenant,
+        keys: {
+          jwks: document?.bytes ?? Buffer.alloc(0),
+          notAfterMs: document?.notAfterMs ?? 0,
+          refreshable: location.kind !== 'file',
+        },
+      }
+    }),
+    policy: { revision: revisionIn(files), files: [...files].map(bundleFile) },
+  }
+}
+
+function bundleFile([path, content]: readonly [string, Buffer]): BundleFile {
+  return { path, sha256: hash('sha256', content, 'buffer'), size: content.length }
+}
+
+function revisionIn(files: Files): string {
+  try {
+    const manifest: unknown = JSON.parse(files.get('.manifest')?.toString('utf8') ?? '{}')
+    const revision = (manifest as { revision?: unknown }).revision
+    return typeof revision === 'string' ? revision.slice(0, 128) : ''
+  } catch {
+    return ''
+  }
+}

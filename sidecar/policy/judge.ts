@@ -1,0 +1,94 @@
+import { type Allowance, type Decision, type Denial, denied, denyByRules } from '../decision.ts'
+import { Fault, POLICY_REASONS, type PolicyModule, type Verdict } from '../ports.ts'
+import type { Principal } from '../principal.ts'
+import type { CheckRequest, Moment, StoredFacts } from '../request.ts'
+import { isPrincipal } from '../token/standing.ts'
+import type { Snapshot } from '../trust/snapshot.ts'
+
+export type Judge = (who: Principal, request: CheckRequest, trust: Snapshot, at: Moment) => Decision
+
+/**
+ * Floor AND application. The floor (tenant isolation, ownership of writes, scope) is ours and is asked first and always; an
+ * application's module, which may be opaque, can only narrow what the floor left open. The only maker of an Allowance.
+ */
+export function createJudge(floor: PolicyModule): Judge {
+  return (who, request, trust, at) => {
+    if (!isPrincipal(who))
+      throw new Fault('internal', 'a decision was asked for a caller that nobody recognised')
+    const facts = JSON.stringify(identifyingFacts(request.stored))
+
+    const isolation = floor.evaluate(floorInput(who, request.action, facts))
+    if (isolation.deny.some(({ hide }) => hide)) return refusal(isolation.deny)
+
+    // Asked even when the floor has refused: only the application knows whether the resource's existence is to be hidden.
+    const application = trust.policy.evaluate(applicationInput(who, request, facts, at))
+    if (isolation.effect === 'allow' && application.effect === 'allow')
+      return new Permission(who, application.allow)
+    return refusal([...isolation.deny, ...application.deny])
+  }
+}
+
+/** True only for what a judge returned: a private field cannot be forged by a cast or from outside this file. */
+export function isAllowance(decision: Decision): decision is Allowance {
+  return !denied(decision) && Permission.made(decision)
+}
+
+class Permission implements Allowance {
+  readonly #made = true
+  readonly kind = 'allow'
+  readonly principal: Principal
+  readonly ruleIds: readonly string[]
+  constructor(principal: Principal, ruleIds: readonly string[]) {
+    this.principal = principal
+    this.ruleIds = ruleIds
+  }
+  static made(value: object): boolean {
+    return #made in value
+  }
+}
+
+function refusal(deny: Verdict['deny']): Denial {
+  const reason = POLICY_REASONS.find((one) => deny.some((rule) => rule.reason === one)) ?? 'policy_denied'
+  const ruleIds = deny.map(({ rule }) => rule)
+  return denyByRules(
+    reason,
+    ruleIds,
+    deny.some(({ hide }) => hide),
+  )
+}
+
+// Unset fields of the wire are absent for the policy: a missing tenant or owner must not equal an empty one.
+function identifyingFacts({ type, id, tenant, owner }: StoredFacts): object {
+  return {
+    type: type || undefined,
+    id: id || undefined,
+    tenant: tenant || undefined,
+    owner: owner || undefined,
+  }
+}
+
+function floorInput(who: Principal, action: string, facts: string): string {
+  const subject = JSON.stringify({ id: who.subject, tenant: who.tenant, scopes: who.scopes })
+  return `{"action":${JSON.stringify(action)},"subject":${subject},"resource":{"stored":${facts}}}`
+}
+
+// The claims go in as the text that was signed and strictly parsed: no second serialisation can change what they say.
+function applicationInput(who: Principal, request: CheckRequest, facts: string, at: Moment): string {
+  const subject = JSON.stringify({
+    id: who.subject,
+    tenant: who.tenant,
+    kind: who.kind,
+    client_id: who.clientId,
+    issuer: who.issuer,
+    roles: who.roles,
+    scopes: who.scopes,
+  })
+  const http = `{"method":${JSON.stringify(request.method)},"url":${JSON.stringify(request.url)}}`
+  const more = `"attributes":${JSON.stringify(request.stored.attributes)}}`
+  const stored = facts === '{}' ? `{${more}` : `${facts.slice(0, -1)},${more}`
+  const resource = `{"stored":${stored},"request":${JSON.stringify(request.sent)}}`
+  return (
+    `{"version":1,"now":${Math.floor(at / 1000)},"subject":${subject},"token":${who.claimsJson},` +
+    `"action":${JSON.stringify(request.action)},"http":${http},"resource":${resource}}`
+  )
+}

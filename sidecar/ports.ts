@@ -1,0 +1,79 @@
+import type { Reason } from './decision.ts'
+import type { Moment } from './request.ts'
+
+/** Wall clock, milliseconds since the epoch. */
+export type Now = () => Moment
+/** A moment as RFC 3339 text in UTC. */
+export type FormatTime = (at: Moment) => string
+/** Clock that never goes back, milliseconds from an arbitrary start. */
+export type Monotonic = () => number
+/** Uniform in [0, 1). */
+export type Random = () => number
+/** Resolves after `ms`, or rejects with the signal's reason as soon as it aborts. Never keeps the process alive. */
+export type Sleep = (ms: number, signal: AbortSignal) => Promise<void>
+
+/** Something broke, as opposed to: something was refused. Thrown by adapters only, caught in decide.ts and main.ts only. */
+export class Fault extends Error {
+  readonly code: FaultCode
+  constructor(code: FaultCode, message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause })
+    this.name = 'Fault'
+    this.code = code
+  }
+}
+/** Each fault code is the reason it becomes when it reaches the door. */
+export type FaultCode = Extract<Reason, 'policy_fault' | 'policy_undefined' | 'internal'>
+
+/** What a policy module answered, after its shape was checked exactly. */
+export interface Verdict {
+  readonly effect: 'allow' | 'deny'
+  readonly allow: readonly string[]
+  readonly deny: readonly DenyRule[]
+}
+export interface DenyRule {
+  readonly rule: string
+  readonly reason: PolicyReason
+  readonly hide: boolean
+}
+/** Reasons a policy may give. Order is precedence: a foreign tenant learns nothing else (RFC 9110 section 15.5.4). */
+export const POLICY_REASONS = [
+  'tenant_mismatch',
+  'insufficient_scope',
+  'not_owner',
+  'role_missing',
+  'limit_exceeded',
+  'policy_denied',
+] as const satisfies readonly Reason[]
+export type PolicyReason = (typeof POLICY_REASONS)[number]
+
+/** A loaded, self-tested policy module. Throws Fault when it cannot answer. */
+export interface PolicyModule {
+  readonly revision: string
+  evaluate(inputJson: string): Verdict
+  /** Bytes of WebAssembly memory held. */
+  memoryBytes(): number
+  /** Instances thrown away after a trap. */
+  discards(): number
+}
+
+/** Answer to an attempt to change what is believed. */
+export type Installed =
+  | { readonly ok: true; readonly generation: number }
+  | { readonly ok: false; readonly problems: readonly string[] }
+
+/** Operational log line: an event name and facts from a fixed vocabulary; never a token, claim or secret. */
+export type Report = (event: string, facts?: Readonly<Record<string, Fact>>) => void
+export type Fact = string | number | boolean | readonly string[]
+
+/** What the JWKS source of an issuer can do when asked for keys now. `false`: it could not be had. */
+export type RefreshKeys = (issuer: string, signal: AbortSignal) => Promise<boolean>
+
+/** One outgoing HTTP GET. Rejects with a Fault-free Error that names the URL and what went wrong. */
+export type FetchDocument = (url: string, rules: FetchRules, signal: AbortSignal) => Promise<Buffer>
+export interface FetchRules {
+  /** Plain http, and addresses of the loopback. */
+  readonly insecureLoopback: boolean
+  /** RFC 1918, ULA and carrier-grade NAT addresses: identity providers inside the cluster. */
+  readonly privateAddresses: boolean
+  readonly maxBytes: number
+}

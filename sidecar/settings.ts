@@ -1,0 +1,38 @@
+import type { Issuer as IssuerMessage } from '../contracts/gen/portcullis/feed/v1/feed.ts'
+import type { Algorithm } from '../contracts/jwks.ts'
+
+/** Beliefs that a configuration file states, as opposed to an operator. */
+export interface StandaloneConfig {
+  readonly audience: string
+  readonly exclusiveAudience: boolean
+  readonly maxTokenLifetimeS: number
+  readonly issuers: readonly StandaloneIssuer[]
+  readonly policyPath: string
+  /** How long fetched keys may be used without a successful refresh, milliseconds. */
+  readonly jwksStaleMs: number
+}
+
+export interface StandaloneIssuer extends JwksSourceConfig {
+  readonly skewS: number
+  readonly tenant: TenantBinding
+}
+
+/** Which tenants an issuer may speak for, in the form the feed carries. */
+export type TenantBinding = NonNullable<IssuerMessage['tenant']>
+
+export interface JwksSourceConfig {
+  /** Exact value of `iss`. */
+  readonly issuer: string
+  readonly algorithms: ReadonlySet<Algorithm>
+  readonly location: JwksLocation
+  readonly insecureLoopback: boolean
+  readonly privateAddresses: boolean
+  /** Milliseconds between scheduled fetches. */
+  readonly refreshMs: number
+}
+
+/** Where the keys of one issuer come from. */
+export type JwksLocation =
+  | { readonly kind: 'file'; readonly path: string }
+  | { readonly kind: 'uri'; readonly uri: string }
+  | { readonly kind: 'discovery'; readonly uri: string }

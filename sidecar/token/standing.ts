@@ -1,0 +1,88 @@
+import { type Denial, deny, type Reason } from '../decision.ts'
+import type { Principal } from '../principal.ts'
+import type { JsonObject } from '../request.ts'
+import type { TenantRule } from '../trust/snapshot.ts'
+import type { BoundToken } from './binding.ts'
+
+/** Does this token still stand, and for which tenant? The only maker of a Principal. */
+export function standing({ token }: BoundToken): Principal | Denial {
+  const { claims, header, claimsJson } = token.jwt
+  const tenant = tenantOf(token.issuer.tenant, claims)
+  if (typeof tenant === 'string') return deny(tenant)
+  return new RecognisedPrincipal(tenant.name, token.issuer.issuer, claims as unknown as AccessClaims, {
+    kid: header.kid,
+    claimsJson,
+  })
+}
+
+/** True only for what `standing` returned: a private field cannot be forged by a cast or from outside this file. */
+export function isPrincipal(value: unknown): value is Principal {
+  return RecognisedPrincipal.made(value)
+}
+
+/** Claims whose presence and types token/checks.ts has proven (row "identity" and row "time"). */
+interface AccessClaims {
+  readonly sub: string
+  readonly client_id: string
+  readonly jti: string
+  readonly iat: number
+  readonly exp: number
+  readonly scope?: string
+  readonly roles?: readonly string[]
+}
+
+const NONE: readonly string[] = Object.freeze([])
+
+class RecognisedPrincipal implements Principal {
+  readonly #made = true
+  readonly issuer: string
+  readonly subject: string
+  readonly clientId: string
+  readonly tenant: string
+  readonly kind: 'user' | 'machine'
+  readonly scopes: readonly string[]
+  readonly roles: readonly string[]
+  readonly issuedAt: number
+  readonly expiresAt: number
+  readonly jti: string
+  readonly kid: string
+  readonly claimsJson: string
+
+  constructor(
+    tenant: string,
+    issuer: string,
+    claims: AccessClaims,
+    signed: { kid: string; claimsJson: string },
+  ) {
+    this.issuer = issuer
+    this.subject = claims.sub
+    this.clientId = claims.client_id
+    this.tenant = tenant
+    this.kind = claims.sub === claims.client_id ? 'machine' : 'user'
+    this.scopes = claims.scope ? claims.scope.split(' ') : NONE
+    this.roles = claims.roles ?? NONE
+    this.issuedAt = claims.iat
+    this.expiresAt = claims.exp
+    this.jti = claims.jti
+    this.kid = signed.kid
+    this.claimsJson = signed.claimsJson
+  }
+
+  static made(value: unknown): boolean {
+    return typeof value === 'object' && value !== null && #made in value
+  }
+}
+
+/** Claim that contradicts a fixed tenant when it is present and different. */
+const USUAL_TENANT_CLAIM = 'tenant'
+
+// An issuer speaks for its own tenants only: tenant A's provider must not mint an identity of tenant B.
+function tenantOf(rule: TenantRule, claims: JsonObject): { readonly name: string } | Reason {
+  const value = claims[rule.kind === 'claim' ? rule.claim : USUAL_TENANT_CLAIM]
+  if (rule.kind === 'fixed') {
+    return value === undefined || value === rule.tenant ? { name: rule.tenant } : 'issuer_tenant_mismatch'
+  }
+  if (value === undefined) return 'claim_missing'
+  if (typeof value !== 'string') return 'claim_invalid'
+  return rule.allowed.has(value) ? { name: value } : 'issuer_tenant_mismatch'
+}

@@ -1,0 +1,95 @@
+import type { VerificationKey } from '../../contracts/jwks.ts'
+import { type Denial, denied, deny, type Reason } from '../decision.ts'
+import type { Moment } from '../request.ts'
+import type { Issuer, Snapshot } from '../trust/snapshot.ts'
+import {
+  CHECKS_AFTER_KEY,
+  CHECKS_BEFORE_KEY,
+  type Check,
+  type Evidence,
+  type KeyedEvidence,
+} from './checks.ts'
+import type { Presented } from './credentials.ts'
+import { type HeaderMemo, type JoseHeader, type ParsedJwt, parseJwt, rememberHeader } from './jwt.ts'
+
+/** A token of a believed issuer that passed every check. Made here only. */
+export interface VerifiedToken {
+  readonly jwt: ParsedJwt
+  readonly issuer: Issuer
+  readonly [verified]: true
+}
+declare const verified: unique symbol
+
+/** Finds the key, waiting for a refresh of the issuer's set if its `kid` is new. */
+export type FindKey = (
+  issuer: Issuer,
+  header: JoseHeader,
+  at: Moment,
+  signal: () => AbortSignal,
+) => VerificationKey | Denial | Promise<VerificationKey | Denial>
+
+export type Verify = (
+  presented: Presented,
+  trust: Snapshot,
+  at: Moment,
+  signal: () => AbortSignal,
+) => Promise<VerifiedToken | Denial>
+
+export interface ChecksTable {
+  readonly beforeKey: readonly Check<Evidence>[]
+  readonly afterKey: readonly Check<KeyedEvidence>[]
+}
+const ALL_CHECKS: ChecksTable = { beforeKey: CHECKS_BEFORE_KEY, afterKey: CHECKS_AFTER_KEY }
+
+/** Local verification of an RFC 9068 access token. Opaque tokens are refused until introspection is served. */
+export function createVerify(findKey: FindKey, checks: ChecksTable = ALL_CHECKS): Verify {
+  const memo = createHeaderMemo()
+  return async (presented, trust, at, signal) => {
+    const jwt = parseJwt(presented.token, memo)
+    if (denied(jwt)) return jwt
+    const issuer = believedIssuer(jwt, trust)
+    if (typeof issuer === 'string') return deny(issuer)
+
+    const evidence = { jwt, issuer, trust, atS: Math.floor(at / 1000) }
+    const early = firstRefusal(checks.beforeKey, evidence)
+    if (early) return deny(early)
+
+    const found = findKey(issuer, jwt.header, at, signal)
+    const key = found instanceof Promise ? await found : found
+    if (denied(key)) return key
+
+    const late = firstRefusal(checks.afterKey, { ...evidence, key })
+    if (late) return deny(late)
+    rememberHeader(jwt, memo)
+    return { jwt, issuer } as VerifiedToken
+  }
+}
+
+// The unverified `iss` chooses whose keys to try and nothing else (RFC 8725 section 3.8); a Map, so that no name is special.
+function believedIssuer(jwt: ParsedJwt, trust: Snapshot): Issuer | Reason {
+  const iss = jwt.claims['iss']
+  if (iss === undefined) return 'iss_missing'
+  return (typeof iss === 'string' && trust.issuers.get(iss)) || 'iss_unknown'
+}
+
+function firstRefusal<E>(checks: readonly Check<E>[], evidence: E): Reason | undefined {
+  for (const check of checks) {
+    const reason = check.refusal(evidence)
+    if (reason) return reason
+  }
+  return undefined
+}
+
+const MEMO_ENTRIES = 256
+
+// Emptied when full: real fleets have a handful of headers, and only genuine tokens are kept.
+function createHeaderMemo(): HeaderMemo {
+  const headers = new Map<string, JoseHeader>()
+  return {
+    get: (text) => headers.get(text),
+    keep: (text, header) => {
+      if (headers.size >= MEMO_ENTRIES) headers.clear()
+      headers.set(text, header)
+    },
+  }
+}

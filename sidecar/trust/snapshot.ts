@@ -1,0 +1,141 @@
+import type {
+  Issuer as IssuerMessage,
+  Snapshot as SnapshotMessage,
+} from '../../contracts/gen/portcullis/feed/v1/feed.ts'
+import {
+  type Algorithm,
+  algorithmNamed,
+  JWKS_LIMITS,
+  parseJwks,
+  type VerificationKey,
+} from '../../contracts/jwks.ts'
+import type { PolicyModule } from '../ports.ts'
+import type { Moment } from '../request.ts'
+
+/** Everything believed at one moment. Immutable; replaced as a whole, by one assignment. */
+export interface Snapshot extends Beliefs {
+  readonly policy: PolicyModule
+}
+
+/** All but the policy, which is prepared from files. */
+export interface Beliefs {
+  readonly generation: number
+  readonly audience: string
+  readonly exclusiveAudience: boolean
+  readonly maxTokenLifetimeS: number
+  readonly issuers: ReadonlyMap<string, Issuer>
+}
+
+export interface Issuer {
+  readonly issuer: string
+  readonly algorithms: ReadonlySet<Algorithm>
+  readonly skewS: number
+  readonly tenant: TenantRule
+  readonly keys: KeySet
+}
+
+/** Which tenants an issuer may speak for: one, or those of a closed list that a claim names. */
+export type TenantRule =
+  | { readonly kind: 'fixed'; readonly tenant: string }
+  | { readonly kind: 'claim'; readonly claim: string; readonly allowed: ReadonlySet<string> }
+
+export interface KeySet {
+  readonly byKid: ReadonlyMap<string, readonly VerificationKey[]>
+  /** Keys that were published but are too weak to believe. */
+  readonly weakKids: ReadonlySet<string>
+  /** From this moment on the keys may not be used: their source has been silent for too long. */
+  readonly notAfter: Moment
+  readonly refreshable: boolean
+}
+
+export const SNAPSHOT_LIMITS = { issuers: 32, tenants: 10_000, skewS: 300, lifetimeS: [60, 86_400] } as const
+
+/** Reads the wire form: all of it, or every problem with its path. `before` lends key sets whose document did not change. */
+export function parseSnapshot(
+  message: SnapshotMessage,
+  before: ReadonlyMap<string, Issuer>,
+): Beliefs | readonly string[] {
+  const problems: string[] = []
+  const { profile } = message
+  const audience = profile?.audience ?? ''
+  if (!audience || audience.length > 512) problems.push('profile.audience: must be 1 to 512 characters')
+  const lifetime = profile?.maxTokenLifetimeS ?? 0
+  const [shortest, longest] = SNAPSHOT_LIMITS.lifetimeS
+  if (lifetime < shortest || lifetime > longest) {
+    problems.push(`profile.max_token_lifetime_s: must be ${shortest} to ${longest}`)
+  }
+  if (message.issuers.length === 0 || message.issuers.length > SNAPSHOT_LIMITS.issuers) {
+    problems.push(`issuers: must be 1 to ${SNAPSHOT_LIMITS.issuers}`)
+  }
+  const issuers = new Map<string, Issuer>()
+  message.issuers.forEach((one, index) => {
+    const parsed = parseIssuer(one, before.get(one.issuer))
+    if (Array.isArray(parsed)) problems.push(...parsed.map((text) => `issuers[${index}].${text}`))
+    else if (issuers.has(one.issuer)) problems.push(`issuers[${index}].issuer: given twice`)
+    else issuers.set(one.issuer, parsed as Issuer)
+  })
+  if (problems.length > 0) return problems
+  return {
+    generation: message.generation,
+    audience,
+    exclusiveAudience: profile?.exclusiveAudience ?? false,
+    maxTokenLifetimeS: lifetime,
+    issuers,
+  }
+}
+
+function parseIssuer(message: IssuerMessage, before: Issuer | undefined): Issuer | readonly string[] {
+  const problems: string[] = []
+  if (!message.issuer || message.issuer.length > 512) problems.push('issuer: must be 1 to 512 characters')
+  if (message.skewS > SNAPSHOT_LIMITS.skewS) problems.push(`skew_s: must be at most ${SNAPSHOT_LIMITS.skewS}`)
+  const named = message.algorithms.map((name) => algorithmNamed(name))
+  const algorithms = new Set(named.filter((name) => name !== undefined))
+  if (named.length === 0 || named.includes(undefined))
+    problems.push('algorithms: must name known asymmetric algorithms')
+  const tenant = parseTenant(message.tenant)
+  if (!tenant) problems.push('tenant: must fix one tenant, or name a claim and 1 to 10000 allowed values')
+  const keys = parseKeys(message, algorithms, before)
+  if (typeof keys === 'string') problems.push(`keys.jwks: ${keys}`)
+  if (!tenant || typeof keys === 'string' || problems.length > 0) return problems
+  return { issuer: message.issuer, algorithms, skewS: message.skewS, tenant, keys }
+}
+
+function parseTenant(tenant: IssuerMessage['tenant']): TenantRule | undefined {
+  if (tenant?.$case === 'fixedTenant') {
+    return tenant.fixedTenant ? { kind: 'fixed', tenant: tenant.fixedTenant } : undefined
+  }
+  if (tenant?.$case !== 'tenantClaim') return undefined
+  const { claim, allowed } = tenant.tenantClaim
+  if (!claim || allowed.length === 0 || allowed.length > SNAPSHOT_LIMITS.tenants || allowed.includes(''))
+    return undefined
+  return { kind: 'claim', claim, allowed: new Set(allowed) }
+}
+
+interface ReadKeySet extends KeySet {
+  readonly document: Buffer
+}
+
+// An unchanged document keeps its imported keys: importing costs far more than a decision.
+function parseKeys(
+  message: IssuerMessage,
+  algorithms: ReadonlySet<Algorithm>,
+  before: Issuer | undefined,
+): ReadKeySet | string {
+  const document = message.keys?.jwks ?? Buffer.alloc(0)
+  const notAfter = message.keys?.notAfterMs || Number.POSITIVE_INFINITY
+  const refreshable = message.keys?.refreshable ?? false
+  const old = before?.keys as ReadKeySet | undefined
+  if (old?.document.equals(document) && before && sameMembers(before.algorithms, algorithms)) {
+    return { ...old, notAfter, refreshable }
+  }
+  if (document.length === 0) return { byKid: new Map(), weakKids: new Set(), notAfter, refreshable, document }
+  if (document.length > JWKS_LIMITS.bytes) return `larger than ${JWKS_LIMITS.bytes} bytes`
+  const parsed = parseJwks(document, algorithms)
+  if (!parsed.ok) return parsed.why
+  const weakKids = new Set(parsed.refused.filter((key) => key.weak && key.kid).map((key) => key.kid))
+  return { byKid: Map.groupBy(parsed.keys, (key) => key.kid), weakKids, notAfter, refreshable, document }
+}
+
+function sameMembers<T>(one: ReadonlySet<T>, other: ReadonlySet<T>): boolean {
+  return one.size === other.size && one.isSubsetOf(other)
+}

@@ -1,0 +1,218 @@
+import { globSync, readFileSync } from 'node:fs'
+import { dirname, join, relative, resolve } from 'node:path'
+import { describe, expect, test } from 'vitest'
+
+// The arrows of ARCHITECTURE.md as one table: who may import whom. What is not listed is forbidden.
+
+const ROOT = resolve(import.meta.dirname, '..')
+
+const LEAVES = [
+  'sidecar/decision',
+  'sidecar/principal',
+  'sidecar/request',
+  'sidecar/ports',
+  'sidecar/turns',
+  'sidecar/settings',
+]
+
+/** Room to rooms. A room is a folder, or one file directly under `sidecar/`. `leaves` stands for all of LEAVES. */
+const ARROWS: Readonly<Record<string, readonly string[]>> = {
+  contracts: [],
+  ...Object.fromEntries(LEAVES.map((leaf) => [leaf, ['leaves', 'contracts']])),
+  'sidecar/config-reader': [],
+  'sidecar/config': ['sidecar/config-reader', 'leaves', 'contracts'],
+  'sidecar/trust': ['leaves', 'contracts'],
+  'sidecar/token': ['sidecar/trust', 'leaves', 'contracts'],
+  'sidecar/policy': ['sidecar/token', 'sidecar/trust', 'leaves', 'contracts'],
+  'sidecar/decide': ['sidecar/token', 'sidecar/policy', 'sidecar/trust', 'leaves', 'contracts'],
+  'sidecar/serve': ['sidecar/decide', 'sidecar/policy', 'leaves', 'contracts'],
+  'sidecar/feed': ['leaves', 'contracts'],
+  'sidecar/record': ['leaves', 'contracts'],
+  'sidecar/check-config': ['sidecar/config', 'sidecar/feed', 'sidecar/policy', 'leaves', 'contracts'],
+  'sidecar/main': ['*'],
+}
+
+/** One package, one door. */
+const DOORS: Readonly<Record<string, readonly string[]>> = {
+  '@open-policy-agent/opa-wasm': ['sidecar/policy/engine.ts'],
+  'prom-client': ['sidecar/record/'],
+  '@grpc/grpc-js': ['sidecar/serve/', 'contracts/'],
+  '@bufbuild/protobuf': ['contracts/'],
+  yaml: ['sidecar/config.ts'],
+}
+
+/** Ambient state, and the only files that may touch it. */
+const AMBIENT: readonly {
+  readonly what: string
+  readonly found: RegExp
+  readonly allowed: readonly string[]
+}[] = [
+  { what: 'the wall clock', found: /\bDate\.now\(|\bnew Date\(/, allowed: ['sidecar/main.ts'] },
+  {
+    what: 'the monotonic clock',
+    found: /\bperformance\.now\(|\bhrtime\b/,
+    allowed: ['sidecar/main.ts', 'contracts/client-timing.ts'],
+  },
+  { what: 'the environment', found: /\bprocess\.env\b/, allowed: ['sidecar/main.ts'] },
+  {
+    what: 'chance',
+    found: /\bMath\.random\(|\brandomBytes\(/,
+    allowed: ['sidecar/main.ts', 'contracts/client-timing.ts'],
+  },
+  {
+    what: 'timers',
+    found: /\bset(?:Timeout|Interval)\(/,
+    allowed: ['sidecar/main.ts', 'contracts/client-timing.ts'],
+  },
+  { what: 'global fetch', found: /(?<![.\w])fetch\((?=['"`])/, allowed: [] },
+  { what: 'the console', found: /\bconsole\.\w+\(/, allowed: [] },
+]
+
+interface Source {
+  readonly path: string
+  readonly text: string
+}
+
+interface Edge {
+  readonly from: string
+  readonly to: string
+}
+
+const sources: readonly Source[] = globSync(['sidecar/**/*.ts', 'contracts/**/*.ts'], { cwd: ROOT })
+  .sort()
+  .map((path) => ({ path, text: readFileSync(join(ROOT, path), 'utf8') }))
+
+function importsOf({ path, text }: Source): readonly Edge[] {
+  const specifiers = [...text.matchAll(/(?:from|import)\s*\(?\s*['"]([^'"]+)['"]/g)].map(
+    (match) => match[1] ?? '',
+  )
+  return specifiers.map((specifier) => ({
+    from: path,
+    to: specifier.startsWith('.') ? relative(ROOT, resolve(ROOT, dirname(path), specifier)) : specifier,
+  }))
+}
+
+function roomOf(path: string): string {
+  if (path.startsWith('contracts/')) return 'contracts'
+  const [top, second = ''] = path.split('/')
+  return `${top}/${second.replace(/\.ts$/, '')}`
+}
+
+function forbiddenArrows(files: readonly Source[]): readonly string[] {
+  return files.flatMap(importsOf).flatMap(({ from, to }) => {
+    if (!to.startsWith('sidecar/') && !to.startsWith('contracts/')) return []
+    const [room, target] = [roomOf(from), roomOf(to)]
+    const allowed = ARROWS[room]
+    if (!allowed) return [`${from}: ${room} is not in the table of arrows`]
+    const fine =
+      room === target ||
+      allowed.includes('*') ||
+      allowed.includes(target) ||
+      (allowed.includes('leaves') && LEAVES.includes(target))
+    return fine ? [] : [`${from} imports ${to}: ${room} may not import ${target}`]
+  })
+}
+
+function wrongDoors(files: readonly Source[]): readonly string[] {
+  return files.flatMap(importsOf).flatMap(({ from, to }) => {
+    const name = Object.keys(DOORS).find((one) => to === one || to.startsWith(`${one}/`))
+    const doors = name ? (DOORS[name] ?? []) : undefined
+    if (!doors || doors.some((door) => from.startsWith(door))) return []
+    return [`${from} imports ${to}: only ${doors.join(' and ')} may`]
+  })
+}
+
+function ambientUses(files: readonly Source[]): readonly string[] {
+  return files
+    .filter(({ path }) => !path.startsWith('contracts/gen/'))
+    .flatMap(({ path, text }) =>
+      AMBIENT.filter(({ found, allowed }) => found.test(text) && !allowed.includes(path)).map(
+        ({ what }) => `${path} touches ${what}`,
+      ),
+    )
+}
+
+function cycles(files: readonly Source[]): readonly string[] {
+  const next = new Map(files.map((file) => [file.path, importsOf(file).map(({ to }) => to)]))
+  const found: string[] = []
+  const done = new Set<string>()
+  const visit = (path: string, trail: readonly string[]): void => {
+    if (trail.includes(path)) found.push([...trail.slice(trail.indexOf(path)), path].join(' -> '))
+    if (done.has(path) || trail.includes(path)) return
+    for (const to of next.get(path) ?? []) visit(to, [...trail, path])
+    done.add(path)
+  }
+  for (const { path } of files) visit(path, [])
+  return found
+}
+
+describe('architecture', () => {
+  test('every import follows an arrow of the table', () => {
+    expect(forbiddenArrows(sources)).toEqual([])
+  })
+  test('every package has one door', () => {
+    expect(wrongDoors(sources)).toEqual([])
+  })
+  test('nothing touches clock, environment, chance, timers or console but the files that may', () => {
+    expect(ambientUses(sources)).toEqual([])
+  })
+  test('no file imports itself in a circle', () => {
+    // A type-only import costs nothing at run time, but a circle of types is still one idea in two files.
+    expect(cycles(sources.filter(({ path }) => !path.startsWith('contracts/gen/')))).toEqual([])
+  })
+  test('every room of the table exists', () => {
+    const rooms = new Set(sources.map(({ path }) => roomOf(path)))
+    expect(Object.keys(ARROWS).filter((room) => !rooms.has(room))).toEqual([])
+  })
+  test('only policy/judge.ts makes an Allowance and only token/standing.ts a Principal', () => {
+    const makers = (pattern: RegExp) =>
+      sources.filter(({ text }) => pattern.test(text)).map(({ path }) => path)
+    expect(
+      makers(/kind = 'allow'|kind: 'allow'(?! \?)(?=,)/).filter((path) => path.startsWith('sidecar/')),
+    ).toEqual(['sidecar/policy/judge.ts'])
+    expect(makers(/implements Principal/)).toEqual(['sidecar/token/standing.ts'])
+  })
+})
+
+describe('the table is alive: a planted violation is found', () => {
+  const planted = (path: string, text: string): readonly Source[] => [...sources, { path, text }]
+
+  test.each([
+    [
+      'trust importing token',
+      'sidecar/trust/planted.ts',
+      "import { present } from '../token/credentials.ts'",
+    ],
+    [
+      'contracts importing the sidecar',
+      'contracts/planted.ts',
+      "import { deny } from '../sidecar/decision.ts'",
+    ],
+    ['record importing serve', 'sidecar/record/planted.ts', "import { faceOf } from '../serve/challenge.ts'"],
+    ['a room that nobody declared', 'sidecar/helpers/planted.ts', "import { deny } from '../decision.ts'"],
+  ])('%s', (_name, path, text) => {
+    expect(forbiddenArrows(planted(path, text))).toHaveLength(1)
+  })
+  test('a second door to a package', () => {
+    expect(
+      wrongDoors(planted('sidecar/token/planted.ts', "import opa from '@open-policy-agent/opa-wasm'")),
+    ).toHaveLength(1)
+  })
+  test.each([
+    'Date.now()',
+    'process.env',
+    'Math.random()',
+    'setTimeout(f, 1)',
+    "fetch('http://x')",
+    'console.log(1)',
+  ])('%s', (text) => {
+    expect(ambientUses(planted('sidecar/token/planted.ts', text))).toHaveLength(1)
+  })
+  test('a circle', () => {
+    const circle = [
+      { path: 'sidecar/token/a.ts', text: "import { b } from './b.ts'" },
+      { path: 'sidecar/token/b.ts', text: "import { a } from './a.ts'" },
+    ]
+    expect(cycles([...sources, ...circle])).not.toEqual([])
+  })
+})
