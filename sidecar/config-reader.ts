@@ -1,3 +1,5 @@
+import { isAbsolute, resolve } from 'node:path'
+
 /** Reads a tree of unknown values into typed ones and remembers every problem with its path, so that all are told at once. */
 export interface Reader {
   readonly problems: string[]
@@ -18,7 +20,7 @@ export function complain(reader: Reader, path: string, text: string): undefined 
 export function readObject(reader: Reader, value: unknown, path: string, names: readonly string[]): Fields {
   if (value === undefined) return {}
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    complain(reader, path, `expected a mapping with some of: ${names.join(', ')}`)
+    complain(reader, path || '(root)', `expected a mapping with some of: ${names.join(', ')}`)
     return {}
   }
   for (const name of Object.keys(value)) {
@@ -33,7 +35,12 @@ export function readObject(reader: Reader, value: unknown, path: string, names: 
   return value as Fields
 }
 
+/** Longest text that a configuration may hold in one place. */
+const TEXT_LENGTH = 512
+
 export function readText(reader: Reader, value: unknown, path: string, what: string): string | undefined {
+  if (typeof value === 'string' && value.length > TEXT_LENGTH)
+    return complain(reader, path, `longer than ${TEXT_LENGTH} characters`)
   if (typeof value === 'string' && value !== '') return value
   return complain(reader, path, value === undefined ? `required: ${what}` : `must be text: ${what}`)
 }
@@ -63,9 +70,20 @@ export function readInteger(
   return fallback
 }
 
-export function readList(reader: Reader, value: unknown, path: string, what: string): readonly unknown[] {
-  if (Array.isArray(value) && value.length > 0) return value
-  complain(reader, path, `required: a list of ${what}`)
+/** What a list holds, in words, and how many of them at most. */
+export interface ListOf {
+  readonly what: string
+  readonly most: number
+}
+
+export function readList(
+  reader: Reader,
+  value: unknown,
+  path: string,
+  { what, most }: ListOf,
+): readonly unknown[] {
+  if (Array.isArray(value) && value.length > 0 && value.length <= most) return value
+  complain(reader, path, `required: a list of 1 to ${most} ${what}`)
   return []
 }
 
@@ -79,6 +97,11 @@ export function readMode(reader: Reader, value: unknown, path: string, fallback:
 
 export function join(path: string, name: string): string {
   return path ? `${path}.${name}` : name
+}
+
+/** A path as written in a file that lies in `base`. */
+export function fromBase(path: string, base: string): string {
+  return isAbsolute(path) ? path : resolve(base, path)
 }
 
 function distanceIsOne(known: string, given: string): boolean {

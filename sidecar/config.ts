@@ -1,22 +1,21 @@
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
-import { dirname, isAbsolute, resolve } from 'node:path'
+import { dirname, resolve } from 'node:path'
 import { type Document, parseDocument } from 'yaml'
-import { ALGORITHMS, type Algorithm, algorithmNamed } from '../contracts/jwks.ts'
+import { readIssuers } from './config-issuers.ts'
 import {
   complain,
   createReader,
   type Fields,
-  join,
+  fromBase,
   type Reader,
   readFlag,
   readInteger,
-  readList,
   readMode,
   readObject,
   readText,
 } from './config-reader.ts'
-import type { JwksLocation, StandaloneConfig, StandaloneIssuer, TenantBinding } from './settings.ts'
+import type { StandaloneConfig } from './settings.ts'
 
 /** Everything the program was told, complete and frozen. */
 export interface Config {
@@ -87,8 +86,9 @@ export function parseConfig(text: string, env: Environment, base: string): Confi
   const syntax = syntaxProblems(document)
   if (syntax.length > 0) return { ok: false, problems: syntax }
   const reader = createReader()
-  // Expanding aliases is bounded, or a few lines could become gigabytes.
-  const root = readObject(reader, overridden(document.toJS({ maxAliasCount: 16 }), env), '', ROOT_MEMBERS)
+  const tree = expanded(document)
+  if ('problem' in tree) return { ok: false, problems: [tree.problem] }
+  const root = readObject(reader, overridden(tree.value, env), '', ROOT_MEMBERS)
   const config = build(reader, root, base)
   if (reader.problems.length > 0 || !config) return { ok: false, problems: reader.problems }
   return { ok: true, config: deepFreeze(config) }
@@ -109,6 +109,15 @@ const ROOT_MEMBERS = [
 function syntaxProblems(document: Document.Parsed): readonly string[] {
   const problems = [...document.errors, ...document.warnings]
   return problems.map(({ message }) => `YAML: ${message.split('\n', 1)[0]}`)
+}
+
+// Expanding aliases is bounded, or a few lines could become gigabytes.
+function expanded(document: Document.Parsed): { readonly value: unknown } | { readonly problem: string } {
+  try {
+    return { value: document.toJS({ maxAliasCount: 16 }) }
+  } catch {
+    return { problem: 'YAML: an alias that is not defined, or more than 16 of them; write the values out' }
+  }
 }
 
 function overridden(root: unknown, env: Environment): unknown {
@@ -134,7 +143,7 @@ function build(reader: Reader, root: Fields, base: string): Config | undefined {
   const audience = readText(reader, root['audience'], 'audience', 'the one audience this workload answers to')
   const exclusiveAudience = readFlag(reader, root['exclusiveAudience'], 'exclusiveAudience', false)
   const limits = readLimits(reader, root['limits'])
-  const issuers = readIssuers(reader, root['issuers'], limits, base)
+  const issuers = readIssuers(reader, root['issuers'], { refreshMs: limits.jwksRefreshSeconds * 1000, base })
   const policy = readObject(reader, root['policy'], 'policy', ['path'])
   const policyPath = readText(
     reader,
@@ -214,146 +223,6 @@ function readLimits(reader: Reader, value: unknown): Limits {
     readInteger(reader, fields[name], `limits.${name}`, bounds),
   ])
   return Object.fromEntries(entries) as Limits
-}
-
-/** What an entry needs to know of the rest of the file. */
-interface Surroundings {
-  readonly limits: Limits
-  readonly base: string
-}
-
-const ISSUER_MEMBERS = [
-  'issuer',
-  'jwks',
-  'algorithms',
-  'skewSeconds',
-  'tenant',
-  'allowInsecureLoopback',
-  'allowPrivateAddresses',
-]
-
-function readIssuers(
-  reader: Reader,
-  value: unknown,
-  limits: Limits,
-  base: string,
-): readonly StandaloneIssuer[] {
-  const issuers = readList(reader, value, 'issuers', 'token issuers, at least one').flatMap((item, index) => {
-    const issuer = readIssuer(reader, item, `issuers[${index}]`, { limits, base })
-    return issuer ? [issuer] : []
-  })
-  const names = issuers.map(({ issuer }) => issuer)
-  names.forEach((name, index) => {
-    if (names.indexOf(name) !== index)
-      complain(reader, `issuers[${index}].issuer`, 'given twice; merge the two entries')
-  })
-  return issuers
-}
-
-function readIssuer(
-  reader: Reader,
-  item: unknown,
-  path: string,
-  { limits, base }: Surroundings,
-): StandaloneIssuer | undefined {
-  const fields = readObject(reader, item, path, ISSUER_MEMBERS)
-  const issuer = readText(reader, fields['issuer'], join(path, 'issuer'), 'the exact "iss" of its tokens')
-  const insecureLoopback = readFlag(
-    reader,
-    fields['allowInsecureLoopback'],
-    join(path, 'allowInsecureLoopback'),
-    false,
-  )
-  const algorithms = readAlgorithms(reader, fields['algorithms'], join(path, 'algorithms'))
-  const location = readJwks(reader, fields['jwks'], join(path, 'jwks'), { issuer: issuer ?? '', base })
-  const tenant = readTenant(reader, fields['tenant'], join(path, 'tenant'))
-  const skewS = readInteger(reader, fields['skewSeconds'], join(path, 'skewSeconds'), {
-    from: 0,
-    to: 300,
-    fallback: 60,
-  })
-  const privateAddresses = readFlag(
-    reader,
-    fields['allowPrivateAddresses'],
-    join(path, 'allowPrivateAddresses'),
-    false,
-  )
-  if (location && location.kind !== 'file')
-    requireTls(reader, location.uri, insecureLoopback, join(path, 'jwks'))
-  if (!issuer || !location || !tenant) return undefined
-  const refreshMs = limits.jwksRefreshSeconds * 1000
-  return { issuer, algorithms, location, insecureLoopback, privateAddresses, refreshMs, skewS, tenant }
-}
-
-function readAlgorithms(reader: Reader, value: unknown, path: string): ReadonlySet<Algorithm> {
-  const known = Object.keys(ALGORITHMS).join(', ')
-  const algorithms = new Set<Algorithm>()
-  for (const name of readList(reader, value, path, `pinned algorithms: ${known}`)) {
-    const algorithm = typeof name === 'string' ? algorithmNamed(name) : undefined
-    if (algorithm) algorithms.add(algorithm)
-    else complain(reader, path, `unknown or forbidden algorithm; known: ${known} (no HMAC, no "none")`)
-  }
-  return algorithms
-}
-
-function readJwks(
-  reader: Reader,
-  value: unknown,
-  path: string,
-  { issuer, base }: { readonly issuer: string; readonly base: string },
-): JwksLocation | undefined {
-  const fields = readObject(reader, value, path, ['file', 'uri', 'discovery'])
-  const given = Object.keys(fields)
-  if (given.length !== 1)
-    return complain(reader, path, 'required: exactly one of "file", "uri", "discovery: true"')
-  if (fields['discovery'] === true) {
-    return { kind: 'discovery', uri: `${issuer.replace(/\/$/, '')}/.well-known/openid-configuration` }
-  }
-  const [kind = ''] = given
-  const text = readText(reader, fields[kind], join(path, kind), kind === 'file' ? 'a path' : 'a URL')
-  if (!text) return undefined
-  if (kind === 'file') return { kind, path: fromBase(text, base) }
-  if (!URL.canParse(text))
-    return complain(reader, join(path, kind), 'must be a URL, such as https://idp.example/jwks')
-  return kind === 'uri' ? { kind, uri: text } : { kind: 'discovery', uri: text }
-}
-
-function requireTls(reader: Reader, uri: string, insecureLoopback: boolean, path: string): void {
-  if (!URL.canParse(uri)) {
-    complain(reader, path, 'the issuer is not a URL, so its keys cannot be discovered; use "uri" or "file"')
-  } else if (new URL(uri).protocol !== 'https:' && !insecureLoopback) {
-    complain(
-      reader,
-      path,
-      'must use https; plain http is for loopback only, with allowInsecureLoopback: true',
-    )
-  }
-}
-
-function readTenant(reader: Reader, value: unknown, path: string): TenantBinding | undefined {
-  const fields = readObject(reader, value, path, ['fixed', 'claim', 'allowed'])
-  const isFixed = 'fixed' in fields
-  if (isFixed === 'claim' in fields || (isFixed && 'allowed' in fields)) {
-    return complain(reader, path, 'required: either "fixed: NAME", or "claim: NAME" with "allowed: [NAMES]"')
-  }
-  if (isFixed) {
-    const fixedTenant = readText(reader, fields['fixed'], join(path, 'fixed'), 'a tenant')
-    return fixedTenant ? { $case: 'fixedTenant', fixedTenant } : undefined
-  }
-  const claim = readText(reader, fields['claim'], join(path, 'claim'), 'the name of a claim')
-  const allowed = readList(
-    reader,
-    fields['allowed'],
-    join(path, 'allowed'),
-    'tenants this issuer may speak for',
-  )
-  const names = allowed.filter((name) => typeof name === 'string' && name !== '')
-  if (names.length !== allowed.length) complain(reader, join(path, 'allowed'), 'each tenant must be text')
-  return claim ? { $case: 'tenantClaim', tenantClaim: { claim, allowed: names as string[] } } : undefined
-}
-
-function fromBase(path: string, base: string): string {
-  return isAbsolute(path) ? path : resolve(base, path)
 }
 
 function deepFreeze<T>(value: T): T {

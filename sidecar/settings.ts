@@ -1,6 +1,15 @@
 import type { Issuer as IssuerMessage } from '../contracts/gen/portcullis/feed/v1/feed.ts'
 import type { Algorithm } from '../contracts/jwks.ts'
 
+/** Limits of what can be believed; configuration and snapshots have the same. Characters, entries, seconds. */
+export const SNAPSHOT_LIMITS = {
+  text: 512,
+  issuers: 32,
+  tenants: 10_000,
+  skewS: 300,
+  lifetimeS: [60, 86_400],
+} as const
+
 /** Beliefs that a configuration file states, as opposed to an operator. */
 export interface StandaloneConfig {
   readonly audience: string

@@ -22,11 +22,10 @@ export async function readBundle(path: string): Promise<ReadonlyMap<string, Buff
   const { isDirectory } = await kindOf(path)
   if (!isDirectory) return readArchive(path)
   const files = new Map<string, Buffer>()
-  let total = 0
+  let left: number = ARCHIVE_LIMITS.bytes
   for (const name of await entriesOf(path)) {
-    const content = await readFile(name)
-    total += content.length
-    if (total > ARCHIVE_LIMITS.bytes) throw new Error(`${path}: larger than ${ARCHIVE_LIMITS.bytes} bytes`)
+    const content = await readBounded(name, left)
+    left -= content.length
     files.set(name.slice(path.length).replace(/^\/+/, ''), content)
   }
   return files
@@ -52,10 +51,17 @@ async function entriesOf(path: string): Promise<readonly string[]> {
   return paths
 }
 
+// Sized before it is read: a file of gigabytes must not be taken into memory to be refused.
+async function readBounded(path: string, maxBytes: number): Promise<Buffer> {
+  const { size } = await stat(path)
+  const content = size > maxBytes ? undefined : await readFile(path)
+  if (!content || content.length > maxBytes)
+    throw new Error(`${path}: larger than the ${maxBytes} bytes that are left for it`)
+  return content
+}
+
 async function readArchive(path: string): Promise<ReadonlyMap<string, Buffer>> {
-  const packed = await readFile(path)
-  if (packed.length > ARCHIVE_LIMITS.packedBytes)
-    throw new Error(`${path}: larger than ${ARCHIVE_LIMITS.packedBytes} bytes`)
+  const packed = await readBounded(path, ARCHIVE_LIMITS.packedBytes)
   let tar: Buffer
   try {
     tar = await promisify(gunzip)(packed, { maxOutputLength: ARCHIVE_LIMITS.bytes })

@@ -14,8 +14,8 @@ const JSON_TYPES = /^application\/(?:json|jwk-set\+json|[a-z0-9.+-]+\+json)\s*(?
  */
 export const fetchDocument: FetchDocument = async (text, rules, signal) => {
   const url = allowedUrl(text, rules)
-  const address = await allowedAddress(url, rules)
   const within = AbortSignal.any([signal, AbortSignal.timeout(TOTAL_MS)])
+  const address = await allowedAddress(url, rules, within)
   const response = await request(url, address, within)
   try {
     checkResponse(response, text)
@@ -40,9 +40,9 @@ function allowedUrl(text: string, rules: FetchRules): URL {
   )
 }
 
-async function allowedAddress(url: URL, rules: FetchRules): Promise<string> {
+async function allowedAddress(url: URL, rules: FetchRules, signal: AbortSignal): Promise<string> {
   const host = url.hostname.replace(/^\[|\]$/g, '')
-  const { address } = isIP(host) ? { address: host } : await resolve(host)
+  const address = isIP(host) ? host : await resolved(host, signal)
   const reach = reachOf(address)
   const allowed =
     reach === 'public'
@@ -55,6 +55,19 @@ async function allowedAddress(url: URL, rules: FetchRules): Promise<string> {
   throw new Error(
     `${url.origin}: its address is ${reach}, which is refused over ${url.protocol.slice(0, -1)}${remedy}`,
   )
+}
+
+// The resolver has no deadline of its own; ours must count for it too.
+async function resolved(host: string, signal: AbortSignal): Promise<string> {
+  const { promise: over, reject } = Promise.withResolvers<never>()
+  const end = () => reject(new Error(`${host}: its address could not be found in time`))
+  signal.addEventListener('abort', end, { once: true })
+  try {
+    const { address } = await Promise.race([resolve(host), over])
+    return address
+  } finally {
+    signal.removeEventListener('abort', end)
+  }
 }
 
 function request(url: URL, address: string, signal: AbortSignal): Promise<IncomingMessage> {

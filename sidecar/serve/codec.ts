@@ -193,3 +193,8 @@ function clientMessage({ status, grpcStatus, headers, text }: Face) {
     headers: headers.map(({ name, value }) => ({ name, value: Buffer.from(value) })),
   }
 }
+
+/** The same bytes as grpc-js wants them. */
+export function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}

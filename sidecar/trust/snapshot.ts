@@ -11,6 +11,7 @@ import {
 } from '../../contracts/jwks.ts'
 import type { PolicyModule } from '../ports.ts'
 import type { Moment } from '../request.ts'
+import { SNAPSHOT_LIMITS } from '../settings.ts'
 
 /** Everything believed at one moment. Immutable; replaced as a whole, by one assignment. */
 export interface Snapshot extends Beliefs {
@@ -48,8 +49,6 @@ export interface KeySet {
   readonly refreshable: boolean
 }
 
-export const SNAPSHOT_LIMITS = { issuers: 32, tenants: 10_000, skewS: 300, lifetimeS: [60, 86_400] } as const
-
 /** Reads the wire form: all of it, or every problem with its path. `before` lends key sets whose document did not change. */
 export function parseSnapshot(
   message: SnapshotMessage,
@@ -58,7 +57,8 @@ export function parseSnapshot(
   const problems: string[] = []
   const { profile } = message
   const audience = profile?.audience ?? ''
-  if (!audience || audience.length > 512) problems.push('profile.audience: must be 1 to 512 characters')
+  if (!audience || audience.length > SNAPSHOT_LIMITS.text)
+    problems.push('profile.audience: must be 1 to 512 characters')
   const lifetime = profile?.maxTokenLifetimeS ?? 0
   const [shortest, longest] = SNAPSHOT_LIMITS.lifetimeS
   if (lifetime < shortest || lifetime > longest) {
@@ -86,7 +86,8 @@ export function parseSnapshot(
 
 function parseIssuer(message: IssuerMessage, before: Issuer | undefined): Issuer | readonly string[] {
   const problems: string[] = []
-  if (!message.issuer || message.issuer.length > 512) problems.push('issuer: must be 1 to 512 characters')
+  if (!message.issuer || message.issuer.length > SNAPSHOT_LIMITS.text)
+    problems.push('issuer: must be 1 to 512 characters')
   if (message.skewS > SNAPSHOT_LIMITS.skewS) problems.push(`skew_s: must be at most ${SNAPSHOT_LIMITS.skewS}`)
   const named = message.algorithms.map((name) => algorithmNamed(name))
   const algorithms = new Set(named.filter((name) => name !== undefined))
