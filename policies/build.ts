@@ -24,7 +24,7 @@ export interface Built {
 export function build(spec: BundleSpec, opa: Opa): Built {
   const sources = gather(spec)
   const judgement = spec.judged ? judge(spec, sources, opa) : undefined
-  const { wasm, plan } = compile(spec, sources, opa)
+  const { wasm, plan, reads } = compile(spec, sources, opa)
   const vectors = replay(spec, sources, wasm, opa)
   const data = sources.data === undefined ? Buffer.from('{}\n') : readFileSync(sources.data)
   const parts = new Map<string, Uint8Array>([
@@ -34,7 +34,7 @@ export function build(spec: BundleSpec, opa: Opa): Built {
     ['selftest.json', Buffer.from(`${JSON.stringify(vectors)}\n`)],
   ])
   const revision = revisionOf(spec, sources, recipeOf(spec))
-  const files = new Map([['.manifest', manifest(spec, revision, parts)], ...parts])
+  const files = new Map([['.manifest', manifest(spec, { revision, reads, parts })], ...parts])
   const tests = judgement ? `${judgement.tests} tests, coverage ${judgement.coverage.toFixed(1)} %, ` : ''
   const size = `policy.wasm ${wasm.length} B`
   return {
@@ -43,14 +43,20 @@ export function build(spec: BundleSpec, opa: Opa): Built {
   }
 }
 
-function manifest(spec: BundleSpec, revision: string, parts: Bundle): Uint8Array {
+interface Contents {
+  readonly revision: string
+  readonly reads: readonly string[]
+  readonly parts: Bundle
+}
+
+function manifest(spec: BundleSpec, { revision, reads, parts }: Contents): Uint8Array {
   const digests = Object.fromEntries([...parts].map(([name, content]) => [name, digest(content)]))
   const content = {
     revision,
     roots: spec.roots,
     wasm: [{ entrypoint: spec.entrypoint, module: '/policy.wasm' }],
     rego_version: 1,
-    metadata: { name: spec.name, compiler: `opa ${OPA_VERSION}`, input_version: 1, digests },
+    metadata: { name: spec.name, compiler: `opa ${OPA_VERSION}`, input_version: 1, reads, digests },
   }
   return Buffer.from(`${JSON.stringify(content, undefined, 2)}\n`)
 }

@@ -10,13 +10,16 @@ import type { Sources } from './sources.ts'
 export interface Modules {
   readonly wasm: Uint8Array
   readonly plan: Uint8Array
+  /** Top-level members of `input` that any rule can read; the host need not hand over the others. */
+  readonly reads: readonly string[]
 }
 
 /** Compiles twice, in two places, and refuses a result that depends on the place. */
 export function compile(spec: BundleSpec, sources: Sources, opa: Opa): Modules {
   const first = once(spec, sources, opa)
   const second = once(spec, sources, opa)
-  if (!same(first.wasm, second.wasm) || !same(first.plan, second.plan)) {
+  const alike = first.reads.join() === second.reads.join()
+  if (!alike || !same(first.wasm, second.wasm) || !same(first.plan, second.plan)) {
     throw new BuildError(
       `${spec.name}: two builds of the same sources differ; the bundle would not be reproducible`,
     )
@@ -61,10 +64,29 @@ function once(spec: BundleSpec, sources: Sources, opa: Opa): Modules {
     return {
       wasm: member(join(place, 'wasm.tar.gz'), 'policy.wasm'),
       plan: member(join(place, 'plan.tar.gz'), 'plan.json'),
+      reads: readsOf(spec, opa, place),
     }
   } finally {
     rmSync(place, { recursive: true, force: true })
   }
+}
+
+interface Term {
+  readonly value: string
+}
+
+const EVERY_MEMBER = ['action', 'http', 'now', 'resource', 'subject', 'token', 'version']
+
+// From the compiler's own dependency analysis, which cuts a reference off at its first variable: `input[x]` is all of it.
+function readsOf(spec: BundleSpec, opa: Opa, place: string): readonly string[] {
+  const rule = `data.${spec.entrypoint.replaceAll('/', '.')}`
+  const found: unknown = JSON.parse(
+    opa.run(`${spec.name}: opa deps`, ['deps', '-f', 'json', '-d', 'source', rule], place),
+  )
+  const { base = [] } = found as { readonly base?: readonly (readonly Term[])[] }
+  const members = base.filter(([head]) => head?.value === 'input').map(([, member]) => member?.value)
+  const all = members.includes(undefined)
+  return all ? EVERY_MEMBER : [...new Set(members.filter((name) => name !== undefined))].sort()
 }
 
 // The compiler writes file names into the module, so it gets the same relative ones everywhere.

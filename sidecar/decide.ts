@@ -51,7 +51,8 @@ export function createDecide(steps: Steps): Decide {
       const presented = steps.present(request)
       if (denied(presented)) return refuse(presented)
 
-      const token = await steps.verify(presented, trust, at, caller.signal)
+      const verified = steps.verify(presented, trust, at, caller.signal)
+      const token = verified instanceof Promise ? await verified : verified
       if (denied(token)) return refuse(deny(caller.gone() ?? token.reason))
 
       const bound = steps.bind(token, presented)
@@ -66,7 +67,7 @@ export function createDecide(steps: Steps): Decide {
       const gone = caller.gone()
       return gone ? refuse(deny(gone)) : { decision, trust, principal }
     } catch (cause) {
-      const fault = cause instanceof Fault ? cause : new Fault('internal', 'unexpected fault', cause)
+      const fault = Fault.from(cause)
       steps.broke(fault)
       return refuse(deny(caller.gone() ?? fault.code))
     }

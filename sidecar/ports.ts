@@ -20,6 +20,11 @@ export class Fault extends Error {
     this.name = 'Fault'
     this.code = code
   }
+
+  /** Whatever was thrown, as a Fault. */
+  static from(cause: unknown): Fault {
+    return cause instanceof Fault ? cause : new Fault('internal', 'unexpected fault', cause)
+  }
 }
 /** Each fault code is the reason it becomes when it reaches the door. */
 export type FaultCode = Extract<Reason, 'policy_fault' | 'policy_undefined' | 'internal'>
@@ -49,6 +54,8 @@ export type PolicyReason = (typeof POLICY_REASONS)[number]
 /** A loaded, self-tested policy module. Throws Fault when it cannot answer. */
 export interface PolicyModule {
   readonly revision: string
+  /** Whether any rule can read this top-level member of the input; what none reads need not be handed over. */
+  reads(member: 'token' | 'http'): boolean
   evaluate(inputJson: string): Verdict
   /** Bytes of WebAssembly memory held. */
   memoryBytes(): number

@@ -35,7 +35,7 @@ export async function prepareBundle(
 ): Promise<PolicyModule> {
   if (files.size > BUNDLE_LIMITS.files)
     throw new Fault('policy_fault', `more than ${BUNDLE_LIMITS.files} files`)
-  const { revision, digests } = readManifest(required(files, '.manifest', BUNDLE_LIMITS.manifestBytes))
+  const { revision, digests, reads } = readManifest(required(files, '.manifest', BUNDLE_LIMITS.manifestBytes))
   proveDigests(files, digests)
   const wasm = required(files, 'policy.wasm', BUNDLE_LIMITS.wasmBytes)
   const data = files.has('data.json')
@@ -45,18 +45,19 @@ export async function prepareBundle(
   const vectors = vectorsOf(required(files, 'selftest.json', BUNDLE_LIMITS.selftestBytes))
 
   const engine = await loadEngine({ wasm, data, entrypoint }, limits)
-  for (const vector of vectors) proveVector(engine, vector)
-  return createModule(revision, engine)
+  for (const vector of vectors) proveVector(engine, vector, reads)
+  return createModule(revision, engine, reads)
 }
 
 const MEMO_ENTRIES = 256
 const MEMO_TEXT_LENGTH = 1024
 
-function createModule(revision: string, engine: Engine): PolicyModule {
+function createModule(revision: string, engine: Engine, reads: Reads): PolicyModule {
   // A verdict is a pure function of its text, and a policy gives few different ones.
   const memo = new Map<string, Verdict>()
   return {
     revision,
+    reads,
     memoryBytes: engine.memoryBytes,
     discards: engine.discards,
     evaluate(inputJson) {
@@ -77,15 +78,29 @@ interface Vector {
   readonly want: unknown
 }
 
-function proveVector(engine: Engine, { name, input, want }: Vector): void {
+function proveVector(engine: Engine, { name, input, want }: Vector, reads: Reads): void {
   const ours = JSON.parse(engine.evaluate(JSON.stringify(input)))
   const theirs = JSON.parse(engine.evaluateBySdk(input))
   if (!isDeepStrictEqual(ours, theirs))
     throw new Fault('policy_fault', `self-test "${name}": two evaluators disagree`)
+  const narrow = JSON.parse(engine.evaluate(JSON.stringify(onlyRead(input, reads))))
+  if (!isDeepStrictEqual(ours, narrow)) {
+    throw new Fault(
+      'policy_fault',
+      `self-test "${name}": a rule reads what .manifest metadata.reads does not name`,
+    )
+  }
   const { effect, allow, deny } = parseVerdict(JSON.stringify(ours))
   if (!isDeepStrictEqual({ effect, allow, deny }, want)) {
     throw new Fault('policy_fault', `self-test "${name}": the verdict is not the one the bundle promises`)
   }
+}
+
+function onlyRead(input: object, reads: Reads): object {
+  const members = Object.entries(input).filter(
+    ([name]) => (name !== 'token' && name !== 'http') || reads(name),
+  )
+  return Object.fromEntries(members)
 }
 
 function vectorsOf(file: Uint8Array): readonly Vector[] {
@@ -112,7 +127,9 @@ interface Manifest {
   readonly revision: string
   /** `sha256:<hex>` of every other file, by path. */
   readonly digests: Readonly<Record<string, unknown>>
+  readonly reads: Reads
 }
+type Reads = PolicyModule['reads']
 
 function readManifest(file: Uint8Array): Manifest {
   const manifest = parseJson(file, '.manifest')
@@ -126,7 +143,10 @@ function readManifest(file: Uint8Array): Manifest {
       'policy_fault',
       '.manifest: "metadata.digests" is missing; build it with policies/build.ts',
     )
-  return { revision, digests }
+  // A bundle that does not say what it reads gets everything.
+  const named: unknown = isObject(metadata) ? metadata['reads'] : undefined
+  const reads: Reads = (member) => !Array.isArray(named) || named.includes(member)
+  return { revision, digests, reads }
 }
 
 // In both directions: a file that the manifest does not vouch for could change what the others mean.

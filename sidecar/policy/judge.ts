@@ -21,7 +21,7 @@ export function createJudge(floor: PolicyModule): Judge {
     if (isolation.deny.some(({ hide }) => hide)) return refusal(isolation.deny)
 
     // Asked even when the floor has refused: only the application knows whether the resource's existence is to be hidden.
-    const application = trust.policy.evaluate(applicationInput(who, request, facts, at))
+    const application = trust.policy.evaluate(applicationInput(trust.policy, who, request, { facts, at }))
     if (isolation.effect === 'allow' && application.effect === 'allow')
       return new Permission(who, application.allow)
     return refusal([...isolation.deny, ...application.deny])
@@ -72,8 +72,18 @@ function floorInput(who: Principal, action: string, facts: string): string {
   return `{"action":${JSON.stringify(action)},"subject":${subject},"resource":{"stored":${facts}}}`
 }
 
+interface Prepared {
+  readonly facts: string
+  readonly at: Moment
+}
+
 // The claims go in as the text that was signed and strictly parsed: no second serialisation can change what they say.
-function applicationInput(who: Principal, request: CheckRequest, facts: string, at: Moment): string {
+function applicationInput(
+  policy: PolicyModule,
+  who: Principal,
+  request: CheckRequest,
+  { facts, at }: Prepared,
+): string {
   const subject = JSON.stringify({
     id: who.subject,
     tenant: who.tenant,
@@ -83,12 +93,15 @@ function applicationInput(who: Principal, request: CheckRequest, facts: string, 
     roles: who.roles,
     scopes: who.scopes,
   })
-  const http = `{"method":${JSON.stringify(request.method)},"url":${JSON.stringify(request.url)}}`
+  const token = policy.reads('token') ? `"token":${who.claimsJson},` : ''
+  const http = policy.reads('http')
+    ? `"http":${JSON.stringify({ method: request.method, url: request.url })},`
+    : ''
   const more = `"attributes":${JSON.stringify(request.stored.attributes)}}`
   const stored = facts === '{}' ? `{${more}` : `${facts.slice(0, -1)},${more}`
-  const resource = `{"stored":${stored},"request":${JSON.stringify(request.sent)}}`
   return (
-    `{"version":1,"now":${Math.floor(at / 1000)},"subject":${subject},"token":${who.claimsJson},` +
-    `"action":${JSON.stringify(request.action)},"http":${http},"resource":${resource}}`
+    `{"version":1,"now":${Math.floor(at / 1000)},"subject":${subject},${token}${http}` +
+    `"action":${JSON.stringify(request.action)},` +
+    `"resource":{"stored":${stored},"request":${JSON.stringify(request.sent)}}}`
   )
 }

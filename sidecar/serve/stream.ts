@@ -25,14 +25,19 @@ export function serveStream(
     ending = true
     if (unanswered === 0 && !call.cancelled) call.end()
   }
-  const send = (id: number, answered: Answered) => {
+  const write = (id: number, { outcome, decisionId, action }: Answered) => {
     if (call.cancelled || call.destroyed || call.writableEnded) return
-    const { outcome, decisionId, action } = answered
     const bytes = CheckStreamResponse.encode({ id, check: toMessage(outcome, decisionId, action) }).finish()
     // Reading waits until the caller has taken its answers: it cannot make us hold more of them than that.
     if (!call.write(asBuffer(bytes))) call.pause()
   }
-  const settle = () => {
+  const settle = (id: number, answered: Answered | undefined) => {
+    try {
+      if (answered) write(id, answered)
+      else call.destroy()
+    } catch {
+      call.destroy()
+    }
     unanswered--
     if (ending) stop()
   }
@@ -48,10 +53,10 @@ export function serveStream(
     }
     unanswered++
     const request = unanswered > window ? deny('overloaded') : question.request
-    answer(request, Number.POSITIVE_INFINITY, line)
-      .then((answered) => send(question.id, answered))
-      .catch(() => call.destroy())
-      .finally(settle)
+    answer(request, Number.POSITIVE_INFINITY, line).then(
+      (answered) => settle(question.id, answered),
+      () => settle(question.id, undefined),
+    )
   })
   call.on('end', stop)
   call.on('error', () => undefined)

@@ -33,7 +33,8 @@ export type Verify = (
   trust: Snapshot,
   at: Moment,
   signal: () => AbortSignal,
-) => Promise<VerifiedToken | Denial>
+) => Verified | Promise<Verified>
+export type Verified = VerifiedToken | Denial
 
 export interface ChecksTable {
   readonly beforeKey: readonly Check<Evidence>[]
@@ -44,7 +45,7 @@ const ALL_CHECKS: ChecksTable = { beforeKey: CHECKS_BEFORE_KEY, afterKey: CHECKS
 /** Local verification of an RFC 9068 access token. Opaque tokens are refused until introspection is served. */
 export function createVerify(findKey: FindKey, checks: ChecksTable = ALL_CHECKS): Verify {
   const memo = createHeaderMemo()
-  return async (presented, trust, at, signal) => {
+  return (presented, trust, at, signal) => {
     const jwt = parseJwt(presented.token, memo)
     if (denied(jwt)) return jwt
     const issuer = believedIssuer(jwt, trust)
@@ -54,14 +55,16 @@ export function createVerify(findKey: FindKey, checks: ChecksTable = ALL_CHECKS)
     const early = firstRefusal(checks.beforeKey, evidence)
     if (early) return deny(early)
 
+    const judgeWith = (key: VerificationKey | Denial): Verified => {
+      if (denied(key)) return key
+      const late = firstRefusal(checks.afterKey, { ...evidence, key })
+      if (late) return deny(late)
+      rememberHeader(jwt, memo)
+      return { jwt, issuer } as VerifiedToken
+    }
+    // A known key, which is nearly always, costs no turn of the event loop.
     const found = findKey(issuer, jwt.header, at, signal)
-    const key = found instanceof Promise ? await found : found
-    if (denied(key)) return key
-
-    const late = firstRefusal(checks.afterKey, { ...evidence, key })
-    if (late) return deny(late)
-    rememberHeader(jwt, memo)
-    return { jwt, issuer } as VerifiedToken
+    return found instanceof Promise ? found.then(judgeWith) : judgeWith(found)
   }
 }
 
