@@ -52,18 +52,18 @@ const AMBIENT: readonly {
   {
     what: 'the monotonic clock',
     found: /\bperformance\.now\(|\bhrtime\b/,
-    allowed: ['sidecar/main.ts', 'contracts/client-timing.ts'],
+    allowed: ['sidecar/main.ts', 'contracts/client/timing.ts'],
   },
   { what: 'the environment', found: /\bprocess\.env\b/, allowed: ['sidecar/main.ts'] },
   {
     what: 'chance',
     found: /\bMath\.random\(|\brandomBytes\(/,
-    allowed: ['sidecar/main.ts', 'contracts/client-timing.ts'],
+    allowed: ['sidecar/main.ts', 'contracts/client/timing.ts'],
   },
   {
     what: 'timers',
     found: /\bset(?:Timeout|Interval)\(/,
-    allowed: ['sidecar/main.ts', 'contracts/client-timing.ts'],
+    allowed: ['sidecar/main.ts', 'contracts/client/timing.ts'],
   },
   { what: 'global fetch', found: /(?<![.\w])fetch\((?=['"`])/, allowed: [] },
   { what: 'the console', found: /\bconsole\.\w+\(/, allowed: [] },

@@ -62,8 +62,8 @@ export function createStandaloneFeed(config: StandaloneConfig, needs: Standalone
     activations: ledger.activations,
     bundleProblem: ledger.bundleProblem,
     async load(signal) {
-      await Promise.all(sources.map((source) => source.refresh(signal)))
-      await inTurn(() => readPolicy(true))
+      // One provider that hangs delays neither the policy nor the keys of the others.
+      await Promise.all([...sources.map((source) => source.refresh(signal)), inTurn(() => readPolicy(true))])
     },
     async run(signal) {
       await Promise.all([

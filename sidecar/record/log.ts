@@ -32,8 +32,9 @@ export function openLineLog(
   let writing: Promise<void> | undefined
 
   const pump = async (): Promise<void> => {
-    await sleep(limits.gatherMs, signal).catch(() => undefined)
+    // Gathered anew before each write: a write a line would cost more than the decisions themselves.
     while (queue.length > 0) {
+      await sleep(limits.gatherMs, signal).catch(() => undefined)
       const batch = Buffer.from(queue.join(''))
       queue = []
       queuedBytes = 0

@@ -1,0 +1,95 @@
+import { type Decision, refuse } from './answer.ts'
+import type { Asked, Lane, LaneSettings } from './lane.ts'
+import { createLine } from './line.ts'
+import { after, monotonicMs } from './timing.ts'
+
+export interface WindowSettings extends LaneSettings {
+  readonly addresses: readonly string[]
+  /** Questions that may wait for a slot or a connection. */
+  readonly queue: number
+}
+
+/** Questions in, decisions out; never more than a window of them unanswered on the wire. */
+export interface Window {
+  /** Always resolves, at the latest when `deadlineMs` is over or `signal` aborts. */
+  readonly ask: (
+    question: Uint8Array,
+    deadlineMs: number,
+    signal: AbortSignal | undefined,
+  ) => Promise<Decision>
+  readonly close: () => void
+}
+
+export function createWindow(settings: WindowSettings): Window {
+  const queue = new Set<Waiting>()
+  const line = createLine(settings.addresses, settings, pump)
+  let closed = false
+
+  function ask(question: Uint8Array, deadlineMs: number, signal: AbortSignal | undefined): Promise<Decision> {
+    if (closed) return Promise.resolve(refuse('unavailable', 'the client is closed'))
+    if (signal?.aborted)
+      return Promise.resolve(refuse('cancelled', 'the signal was aborted before the question'))
+    if (queue.size >= settings.queue)
+      return Promise.resolve(refuse('overloaded', 'too many questions are waiting'))
+    return new Promise((resolve) => {
+      const waiting = createWaiting(question, deadlineMs, settle)
+      const stopTimer = after(deadlineMs, () => settle(expired(waiting)))
+      const abort = (): void => settle(refuse('cancelled', 'the signal was aborted'))
+      signal?.addEventListener('abort', abort)
+
+      function settle(decision: Decision): void {
+        stopTimer()
+        signal?.removeEventListener('abort', abort)
+        queue.delete(waiting)
+        waiting.lane?.abandon(waiting)
+        resolve(decision)
+      }
+
+      queue.add(waiting)
+      pump()
+    })
+  }
+
+  function expired(waiting: Waiting): Decision {
+    if (waiting.lane !== undefined) return refuse('timeout', 'the sidecar did not answer within the deadline')
+    // Asking for a lane here replaces one that has gone silent with every slot taken.
+    pump()
+    const trouble = line.trouble()
+    if (trouble === undefined) return refuse('overloaded', 'no free slot in the window within the deadline')
+    return refuse('unavailable', `no connection to the sidecar within the deadline: ${trouble}`)
+  }
+
+  function pump(): void {
+    for (const waiting of queue) {
+      const lane = closed ? undefined : line.lane()
+      if (!lane?.isFree()) return
+      queue.delete(waiting)
+      waiting.lane = lane
+      lane.send(waiting)
+    }
+  }
+
+  function close(): void {
+    closed = true
+    line.close()
+    for (const waiting of queue) waiting.decide(refuse('unavailable', 'the client is closed'))
+  }
+
+  return { ask, close }
+}
+
+interface Waiting extends Asked {
+  lane: Lane | undefined
+}
+
+/** A permission that comes too late is none: the caller may have been told no, or be gone. */
+function createWaiting(bytes: Uint8Array, deadlineMs: number, settle: (decision: Decision) => void): Waiting {
+  const deadlineAt = monotonicMs() + deadlineMs
+  return {
+    bytes,
+    deadlineAt,
+    lane: undefined,
+    decide: (decision) =>
+      settle(monotonicMs() > deadlineAt ? refuse('timeout', 'the answer came after the deadline') : decision),
+  }
+}
