@@ -17,7 +17,7 @@ interface SdkPolicy {
 }
 
 /**
- * One compiled policy module, evaluated through the OPA WebAssembly ABI 1.2 (`opa_eval`). The SDK places the data and is the
+ * One compiled policy module, evaluated through the OPA WebAssembly ABI. The SDK places the data and is the
  * reference evaluator; what a decision touches is ours, because the SDK's own evaluation turns malformed input into undefined
  * input, reads results without a bound, prints to the console and throws strings.
  */
@@ -104,31 +104,51 @@ interface LiveInstance {
   view: Buffer
 }
 
-/** Exports of ABI 1.2 that a decision uses; addresses are offsets into the memory. */
+/** Exports that a decision uses, all of ABI 1.0; addresses are offsets into the memory. */
 interface Abi {
-  readonly opa_eval: (
-    ...args: [0, entrypoint: number, data: number, input: number, length: number, heap: number, 0]
-  ) => number
   readonly builtins: () => number
   readonly entrypoints: () => number
+  readonly eval: (context: number) => number
+  readonly opa_eval_ctx_get_result: (context: number) => number
+  readonly opa_eval_ctx_new: () => number
+  readonly opa_eval_ctx_set_data: (context: number, value: number) => void
+  readonly opa_eval_ctx_set_entrypoint: (context: number, entrypoint: number) => void
+  readonly opa_eval_ctx_set_input: (context: number, value: number) => void
+  readonly opa_heap_ptr_set: (address: number) => void
   readonly opa_json_dump: (value: number) => number
+  readonly opa_json_parse: (text: number, length: number) => number
 }
 const ABI_FUNCTIONS = [
-  'opa_eval',
   'builtins',
   'entrypoints',
+  'eval',
+  'opa_eval_ctx_get_result',
+  'opa_eval_ctx_new',
+  'opa_eval_ctx_set_data',
+  'opa_eval_ctx_set_entrypoint',
+  'opa_eval_ctx_set_input',
+  'opa_heap_ptr_set',
   'opa_json_dump',
   'opa_json_parse',
-  'opa_malloc',
-] as const
+] as const satisfies readonly (keyof Abi)[]
 
+// Step by step instead of the one call `opa_eval`: that one goes on with undefined input when the text does not parse.
 function evaluate(live: LiveInstance, inputJson: string, bytes: number, resultBytes: number): string {
-  const heap = live.sdk.dataHeapPtr
+  const { abi, sdk } = live
+  const heap = sdk.dataHeapPtr
   const missing = heap + bytes + PAGE_BYTES - live.memory.buffer.byteLength
   if (missing > 0) live.memory.grow(Math.ceil(missing / PAGE_BYTES))
   refreshView(live)
   live.view.write(inputJson, heap, 'utf8')
-  const address = live.abi.opa_eval(0, live.entrypoint, live.sdk.dataAddr, heap, bytes, heap + bytes, 0)
+  abi.opa_heap_ptr_set(heap + bytes)
+  const input = abi.opa_json_parse(heap, bytes)
+  if (input === 0) throw new Fault('policy_fault', 'the policy input is not JSON')
+  const context = abi.opa_eval_ctx_new()
+  abi.opa_eval_ctx_set_input(context, input)
+  abi.opa_eval_ctx_set_data(context, sdk.dataAddr)
+  abi.opa_eval_ctx_set_entrypoint(context, live.entrypoint)
+  abi.eval(context)
+  const address = abi.opa_json_dump(abi.opa_eval_ctx_get_result(context))
   refreshView(live)
   return readText(live.view, address, resultBytes)
 }

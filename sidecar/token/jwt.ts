@@ -9,6 +9,8 @@ export const MAX_TOKEN_BYTES = 8 * 1024
 /** A well-formed compact JWS (RFC 7515 section 7.1) whose claims nobody has vouched for yet. Made here only. */
 export interface ParsedJwt {
   readonly header: JoseHeader
+  /** The encoded header, when it was not known from a genuine token before. */
+  readonly newHeader: string | undefined
   readonly claims: JsonObject
   /** The claims as signed: strict JSON text. */
   readonly claimsJson: string
@@ -42,7 +44,8 @@ export function parseJwt(token: Buffer, memo: HeaderMemo): ParsedJwt | Denial {
   if (malformed) return deny(malformed)
 
   const headerText = token.toString('latin1', 0, first)
-  const header = memo.get(headerText) ?? parseHeader(headerText)
+  const known = memo.get(headerText)
+  const header = known ?? parseHeader(headerText)
   if (typeof header === 'string') return deny(header)
 
   const payload = decode(token.toString('latin1', first + 1, second))
@@ -54,13 +57,13 @@ export function parseJwt(token: Buffer, memo: HeaderMemo): ParsedJwt | Denial {
   if (typeof signature === 'string') return deny(signature)
 
   const signed = token.subarray(0, second)
-  return { header, claims: claims.value, claimsJson: claims.text, signed, signature }
+  const newHeader = known ? undefined : headerText
+  return { header, newHeader, claims: claims.value, claimsJson: claims.text, signed, signature }
 }
 
 /** Keeps the header of a token whose signature was genuine. */
-export function rememberHeader(jwt: ParsedJwt, memo: HeaderMemo): void {
-  const text = jwt.signed.toString('latin1', 0, jwt.signed.indexOf(DOT))
-  if (!memo.get(text)) memo.keep(text, jwt.header)
+export function rememberHeader({ newHeader, header }: ParsedJwt, memo: HeaderMemo): void {
+  if (newHeader !== undefined) memo.keep(newHeader, header)
 }
 
 // RFC 7515 section 7.1: exactly three segments. Five are a JWE (RFC 7516 section 7.1), a brace the JSON serialization.
