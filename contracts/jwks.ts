@@ -133,7 +133,7 @@ function importKey(jwk: Jwk, allowed: ReadonlySet<Algorithm>): VerificationKey |
   const purpose = wrongPurpose(jwk)
   if (purpose) return refuse(purpose)
   const algorithm = soleAlgorithm(jwk, allowed)
-  if (typeof algorithm === 'object') return refuse(algorithm.why)
+  if (typeof algorithm === 'object') return refuse(algorithm.why, algorithm.weak)
   const weakness = jwk['kty'] === 'RSA' ? rsaWeakness(jwk) : curveWeakness(jwk, algorithm)
   if (weakness) return refuse(weakness, true)
   try {
@@ -154,22 +154,39 @@ function wrongPurpose(jwk: Jwk): string | undefined {
     : 'its "key_ops" lacks "verify"'
 }
 
+interface NoAlgorithm {
+  readonly why: string
+  readonly weak: boolean
+}
+
+function suits(name: Algorithm, jwk: Jwk): boolean {
+  const facts: AlgorithmFacts = ALGORITHMS[name]
+  return facts.kty === jwk['kty'] && (facts.crv === undefined || facts.crv === jwk['crv'])
+}
+
 // RFC 8725 section 3.1: each key is used with exactly one algorithm. Without "alg" the configuration must leave no choice.
-function soleAlgorithm(jwk: Jwk, allowed: ReadonlySet<Algorithm>): Algorithm | { readonly why: string } {
-  const fits = [...allowed].filter((name) => {
-    const facts: AlgorithmFacts = ALGORITHMS[name]
-    return facts.kty === jwk['kty'] && (facts.crv === undefined || facts.crv === jwk['crv'])
-  })
+function soleAlgorithm(jwk: Jwk, allowed: ReadonlySet<Algorithm>): Algorithm | NoAlgorithm {
+  const fits = [...allowed].filter((name) => suits(name, jwk))
   const stated = jwk['alg']
   if (stated !== undefined) {
     const named = typeof stated === 'string' ? algorithmNamed(stated) : undefined
     const match = fits.find((name) => name === named)
-    return match ?? { why: 'its "alg" is not one that the configuration allows for this issuer and key type' }
+    if (match) return match
+    const contradicts = named !== undefined && !suits(named, jwk)
+    return contradicts
+      ? { why: 'its "alg" contradicts its "kty" or "crv"', weak: true }
+      : {
+          why: 'its "alg" is not one that the configuration allows for this issuer and key type',
+          weak: false,
+        }
   }
   const [only, second] = fits
-  if (!only) return { why: 'no allowed algorithm fits its "kty" and "crv"' }
+  if (!only) return { why: 'no allowed algorithm fits its "kty" and "crv"', weak: false }
   if (second)
-    return { why: `it has no "alg" and both ${only} and ${second} are allowed; allow one, or publish "alg"` }
+    return {
+      why: `it has no "alg" and both ${only} and ${second} are allowed; allow one, or publish "alg"`,
+      weak: false,
+    }
   return only
 }
 

@@ -38,7 +38,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   '@open-policy-agent/opa-wasm': ['sidecar/policy/engine.ts'],
   'prom-client': ['sidecar/record/'],
   '@grpc/grpc-js': ['sidecar/serve/', 'contracts/'],
-  '@bufbuild/protobuf': ['contracts/'],
+  '@bufbuild/protobuf': ['contracts/', 'sidecar/serve/codec.ts'],
   yaml: ['sidecar/config.ts'],
 }
 

@@ -15,7 +15,7 @@ export interface JwksSourceNeeds {
 
 export interface JwksSource {
   readonly issuer: string
-  /** Fetches now; joins a fetch that is under way. `false` when nothing usable could be had. */
+  /** A fetch that begins now, or right after the one under way. `false` when nothing usable could be had. */
   refresh(signal: AbortSignal): Promise<boolean>
   /** Keeps refreshing ahead of time until the signal aborts. */
   run(signal: AbortSignal): Promise<void>
@@ -54,12 +54,16 @@ export function createJwksSource(config: JwksSourceConfig, needs: JwksSourceNeed
       return false
     }
   }
-  const refresh = (signal: AbortSignal): Promise<boolean> => {
-    flight ??= fetchOnce(signal).finally(() => {
-      flight = undefined
+  const start = (signal: AbortSignal): Promise<boolean> => {
+    const started = fetchOnce(signal).finally(() => {
+      if (flight === started) flight = undefined
     })
-    return flight
+    flight = started
+    return started
   }
+  // A fetch under way may have been answered before a key was published; it can join nobody who asks for that key.
+  const refresh = (signal: AbortSignal): Promise<boolean> =>
+    flight ? flight.then(() => flight ?? start(signal)) : start(signal)
   return {
     issuer: config.issuer,
     counts,
@@ -71,7 +75,7 @@ export function createJwksSource(config: JwksSourceConfig, needs: JwksSourceNeed
       while (!signal.aborted) {
         const spread = 1 + JITTER * (2 * needs.random() - 1)
         await needs.sleep((backoffMs || config.refreshMs * AHEAD) * spread, signal)
-        const fetched = await refresh(signal)
+        const fetched = await (flight ?? start(signal))
         backoffMs = fetched ? 0 : Math.min(LAST_BACKOFF_MS, backoffMs * 2 || FIRST_BACKOFF_MS)
       }
     },

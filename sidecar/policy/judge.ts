@@ -11,17 +11,16 @@ export type Judge = (who: Principal, request: CheckRequest, trust: Snapshot, at:
  * Floor AND application. The floor (tenant isolation, ownership of writes, scope) is ours and is asked first and always; an
  * application's module, which may be opaque, can only narrow what the floor left open. The only maker of an Allowance.
  */
-export function createJudge(floor: PolicyModule): Judge {
+export function createJudge(floorModule: PolicyModule): Judge {
+  const floor = remembering(floorModule)
   return (who, request, trust, at) => {
     if (!isPrincipal(who))
       throw new Fault('internal', 'a decision was asked for a caller that nobody recognised')
-    const facts = JSON.stringify(identifyingFacts(request.stored))
-
-    const isolation = floor.evaluate(floorInput(who, request.action, facts))
+    const isolation = floor(floorInput(who, request))
     if (isolation.deny.some(({ hide }) => hide)) return refusal(isolation.deny)
 
     // Asked even when the floor has refused: only the application knows whether the resource's existence is to be hidden.
-    const application = trust.policy.evaluate(applicationInput(trust.policy, who, request, { facts, at }))
+    const application = trust.policy.evaluate(applicationInput(trust.policy, who, request, at))
     if (isolation.effect === 'allow' && application.effect === 'allow')
       return new Permission(who, application.allow)
     return refusal([...isolation.deny, ...application.deny])
@@ -57,51 +56,63 @@ function refusal(deny: Verdict['deny']): Denial {
   )
 }
 
-// Unset fields of the wire are absent for the policy: a missing tenant or owner must not equal an empty one.
-function identifyingFacts({ type, id, tenant, owner }: StoredFacts): object {
+const REMEMBERED = 1024
+
+/**
+ * The floor never changes while the program runs and sees no time, so its verdict is a pure function of the few facts it reads.
+ * Emptied when full: what repeats comes back at once.
+ */
+function remembering(floor: PolicyModule): (inputJson: string) => Verdict {
+  const verdicts = new Map<string, Verdict>()
+  return (inputJson) => {
+    const known = verdicts.get(inputJson)
+    if (known) return known
+    const verdict = floor.evaluate(inputJson)
+    if (verdicts.size >= REMEMBERED) verdicts.clear()
+    verdicts.set(inputJson, verdict)
+    return verdict
+  }
+}
+
+// Only what the floor reads. Unset fields of the wire are absent for a policy: a missing tenant or owner must not equal an
+// empty one.
+function floorInput(who: Principal, { action, stored: { tenant, owner } }: CheckRequest): string {
+  return JSON.stringify({
+    action,
+    subject: { id: who.subject, tenant: who.tenant, scopes: who.scopes },
+    resource: { stored: { tenant: tenant || undefined, owner: owner || undefined } },
+  })
+}
+
+// The claims go in as the text that was signed and strictly parsed: no second serialisation can change what they say.
+function applicationInput(policy: PolicyModule, who: Principal, request: CheckRequest, at: Moment): string {
+  const { action, stored, sent, method, url } = request
+  const token = policy.reads('token') ? `"token":${who.claimsJson},` : ''
+  const rest = JSON.stringify({
+    version: 1,
+    now: Math.floor(at / 1000),
+    subject: {
+      id: who.subject,
+      tenant: who.tenant,
+      kind: who.kind,
+      client_id: who.clientId,
+      issuer: who.issuer,
+      roles: who.roles,
+      scopes: who.scopes,
+    },
+    action,
+    http: policy.reads('http') ? { method, url } : undefined,
+    resource: { stored: storedFacts(stored), request: sent },
+  })
+  return `{${token}${rest.slice(1)}`
+}
+
+function storedFacts({ type, id, tenant, owner, attributes }: StoredFacts): object {
   return {
     type: type || undefined,
     id: id || undefined,
     tenant: tenant || undefined,
     owner: owner || undefined,
+    attributes,
   }
-}
-
-function floorInput(who: Principal, action: string, facts: string): string {
-  const subject = JSON.stringify({ id: who.subject, tenant: who.tenant, scopes: who.scopes })
-  return `{"action":${JSON.stringify(action)},"subject":${subject},"resource":{"stored":${facts}}}`
-}
-
-interface Prepared {
-  readonly facts: string
-  readonly at: Moment
-}
-
-// The claims go in as the text that was signed and strictly parsed: no second serialisation can change what they say.
-function applicationInput(
-  policy: PolicyModule,
-  who: Principal,
-  request: CheckRequest,
-  { facts, at }: Prepared,
-): string {
-  const subject = JSON.stringify({
-    id: who.subject,
-    tenant: who.tenant,
-    kind: who.kind,
-    client_id: who.clientId,
-    issuer: who.issuer,
-    roles: who.roles,
-    scopes: who.scopes,
-  })
-  const token = policy.reads('token') ? `"token":${who.claimsJson},` : ''
-  const http = policy.reads('http')
-    ? `"http":${JSON.stringify({ method: request.method, url: request.url })},`
-    : ''
-  const more = `"attributes":${JSON.stringify(request.stored.attributes)}}`
-  const stored = facts === '{}' ? `{${more}` : `${facts.slice(0, -1)},${more}`
-  return (
-    `{"version":1,"now":${Math.floor(at / 1000)},"subject":${subject},${token}${http}` +
-    `"action":${JSON.stringify(request.action)},` +
-    `"resource":{"stored":${stored},"request":${JSON.stringify(request.sent)}}}`
-  )
 }

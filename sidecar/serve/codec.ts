@@ -1,3 +1,4 @@
+import { BinaryReader } from '@bufbuild/protobuf/wire'
 import {
   CheckRequest as CheckRequestMessage,
   CheckResponse,
@@ -29,12 +30,23 @@ export const REQUEST_LIMITS = {
 /** Bytes to a question, or the denial that says which field to mend. Never throws. */
 export function decodeRequest(bytes: Uint8Array): CheckRequest | Denial {
   try {
-    return readRequest(CheckRequestMessage.decode(bytes))
+    return readRequest(whole(bytes, CheckRequestMessage.decode))
   } catch {
     return denyRequest(
       'the bytes are not a portcullis.authorizer.v1.CheckRequest; regenerate the client from the proto',
     )
   }
+}
+
+/**
+ * Decodes all of `bytes`. The generated decoder stops at a zero or end-group tag as if the message ended there; what follows must
+ * not be ignored.
+ */
+export function whole<T>(bytes: Uint8Array, decode: (reader: BinaryReader) => T): T {
+  const reader = new BinaryReader(bytes)
+  const message = decode(reader)
+  if (reader.pos !== reader.len) throw new RangeError('bytes are left after the message')
+  return message
 }
 
 /** A decoded message to a question inside its limits. */

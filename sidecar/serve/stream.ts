@@ -7,7 +7,7 @@ import { type Denial, deny, denyRequest } from '../decision.ts'
 import type { CheckRequest } from '../request.ts'
 import type { Answer, Answered } from './answer.ts'
 import { lineTo } from './caller.ts'
-import { asBuffer, readRequest, toMessage } from './codec.ts'
+import { asBuffer, readRequest, toMessage, whole } from './codec.ts'
 
 const GRPC_INVALID_ARGUMENT = 3
 
@@ -68,7 +68,7 @@ function readQuestion(
   bytes: Buffer,
 ): { readonly id: number; readonly request: CheckRequest | Denial } | undefined {
   try {
-    const { id, check } = CheckStreamRequest.decode(bytes)
+    const { id, check } = whole(bytes, CheckStreamRequest.decode)
     return { id, request: check ? readRequest(check) : denyRequest('check: required') }
   } catch {
     return undefined

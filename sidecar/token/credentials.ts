@@ -25,7 +25,8 @@ export function present(request: CheckRequest): Presented | Denial {
       if (line) return deny('auth_multiple')
       line = value
     } else if (name === 'dpop') {
-      proofs++
+      // A proof has no comma; a line with one is two lines that somebody joined (RFC 9110 section 5.3).
+      proofs += value.includes(COMMA) ? 2 : 1
     } else if (imitatesAuthorization(name)) {
       return deny('auth_malformed')
     }
@@ -34,6 +35,7 @@ export function present(request: CheckRequest): Presented | Denial {
   return line ? split(Buffer.from(line.buffer, line.byteOffset, line.byteLength)) : deny('token_missing')
 }
 
+const COMMA = 0x2c
 const SPACE = 0x20
 const TAB = 0x09
 
@@ -48,7 +50,9 @@ function split(line: Buffer): Presented | Denial {
   const token = line.subarray(space + 1)
   const [first] = token
   if (space < 0 || first === undefined || first === SPACE || first === TAB) return deny('auth_malformed')
-  if (token.includes(0x2c) && /,\s*[a-z]+\s/i.test(token.toString('latin1'))) return deny('auth_multiple')
+  if (token.includes(SPACE) && /^(?:bearer|dpop) /i.test(token.toString('latin1')))
+    return deny('auth_malformed')
+  if (token.includes(COMMA) && /,\s*[a-z]+\s/i.test(token.toString('latin1'))) return deny('auth_multiple')
   return { scheme, token } as Presented
 }
 
@@ -58,9 +62,9 @@ function imitatesAuthorization(name: string): boolean {
 }
 
 function carriesTokenInQuery(url: string): boolean {
-  const query = url.indexOf('?')
-  if (query < 0) return false
-  const text = url.slice(query + 1)
+  const start = url.search(/[?#]/)
+  if (start < 0) return false
+  const text = url.slice(start + 1)
   if (!/token|%/i.test(text)) return false
   return text.split(/[?&;#]/).some((pair) => nameOf(pair).toLowerCase() === 'access_token')
 }

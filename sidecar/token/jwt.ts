@@ -99,6 +99,8 @@ function parseHeader(text: string): JoseHeader | Reason {
   if (typeof alg !== 'string' || alg === '') return 'header_invalid'
   const algorithm = algorithmNamed(alg)
   if (!algorithm) return has(parsed.value, JWE_ONLY) ? 'jwe_unsupported' : 'alg_not_allowed'
+  // RFC 7797: an unencoded payload is another thing to sign; claimed without `crit` it is claimed wrongly as well.
+  if (parsed.value['b64'] === false) return 'header_forbidden'
   // RFC 7515 section 4.1.11: we understand no extension, so any `crit` is one too many.
   if (crit !== undefined) return 'crit_unsupported'
   if (has(parsed.value, JWE_ONLY)) return 'jwe_unsupported'
