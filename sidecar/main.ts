@@ -86,6 +86,13 @@ async function main(): Promise<number> {
 async function run(config: Config, floor: PolicyModule): Promise<number> {
   const life = new AbortController()
   const draining = new AbortController()
+  // Disposed last, however this function ends: nothing that waits may keep the process alive.
+  using _end = {
+    [Symbol.dispose]() {
+      draining.abort()
+      life.abort()
+    },
+  }
   const { logQueueBytes: queueBytes, drainSeconds } = config.limits
   const operations = openLineLog(2, { queueBytes, gatherMs: 1 }, sleep, draining.signal)
   const decisions = openLineLog(1, { queueBytes, gatherMs: 20 }, sleep, draining.signal)

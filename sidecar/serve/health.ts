@@ -23,11 +23,10 @@ export function createHealth(ready: () => boolean, sleep: Sleep, draining: Abort
       else reply({ code: status.NOT_FOUND, details: 'no such service' })
     },
     watch(call: ServerWritableStream<HealthCheckRequest, HealthCheckResponse>): void {
-      if (!SERVICES.has(call.request.service)) {
-        call.write({ status: Serving.SERVICE_UNKNOWN })
-        return
-      }
-      tellChanges(call, state, sleep, draining).catch(() => call.end())
+      const known = SERVICES.has(call.request.service)
+      const told = known ? state : () => ({ status: Serving.SERVICE_UNKNOWN })
+      const end = () => call.end()
+      tellChanges(call, told, sleep, draining).then(end, end)
     },
   }
 }
@@ -39,10 +38,12 @@ async function tellChanges(
   draining: AbortSignal,
 ): Promise<void> {
   let told: number | undefined
-  while (!call.cancelled) {
+  for (;;) {
     const now = state()
     if (now.status !== told) call.write(now)
     told = now.status
-    await sleep(WATCH_MS, draining)
+    if (call.cancelled || draining.aborted) return
+    // The end of the wait is looked at above: whoever watches a draining server is told so before the stream ends.
+    await sleep(WATCH_MS, draining).catch(() => undefined)
   }
 }

@@ -16,8 +16,10 @@ export interface TcpListener {
 export interface Listening {
   /** Where it listens: the socket path, or `host:port` with the real port. */
   readonly address: string
-  /** Stops accepting; open connections stay. */
+  /** Stops accepting and drops connections that never said a word; the others stay. */
   close(): Promise<void>
+  /** Drops every connection that is left. */
+  drop(): void
 }
 
 export type Accept = (socket: Socket) => void
@@ -30,7 +32,7 @@ export async function listenUnix(to: UnixListener, connections: number, accept: 
   await refuseOpenDirectory(directory)
   await removeStale(to.path)
 
-  const server = serverFor(connections, accept)
+  const { server, ...end } = serverFor(connections, accept)
   // Bound with no rights for anyone, widened after: there is no moment in which the wrong one may connect.
   const mask = process.umask(0o777)
   try {
@@ -39,23 +41,38 @@ export async function listenUnix(to: UnixListener, connections: number, accept: 
     process.umask(mask)
   }
   await chmod(to.path, to.mode)
-  return { address: to.path, close: () => closed(server) }
+  return { address: to.path, ...end }
 }
 
 /** Listens on loopback. Rejects when the port is taken. */
 export async function listenTcp(to: TcpListener, connections: number, accept: Accept): Promise<Listening> {
-  const server = serverFor(connections, accept)
+  const { server, ...end } = serverFor(connections, accept)
   await listening(server, () => server.listen({ host: to.host, port: to.port, exclusive: true }))
   const bound = server.address()
   const port = typeof bound === 'object' && bound ? bound.port : to.port
   const host = to.host === '::1' ? '[::1]' : to.host
-  return { address: `${host}:${port}`, close: () => closed(server) }
+  return { address: `${host}:${port}`, ...end }
 }
 
-function serverFor(connections: number, accept: Accept): Server {
-  const server = createServer({ noDelay: true, allowHalfOpen: false }, accept)
+function serverFor(connections: number, accept: Accept) {
+  const open = new Set<Socket>()
+  const server = createServer({ noDelay: true, allowHalfOpen: false }, (socket) => {
+    open.add(socket)
+    socket.once('close', () => open.delete(socket))
+    accept(socket)
+  })
   server.maxConnections = connections
-  return server
+  const dropThose = (which: (socket: Socket) => boolean) => {
+    for (const socket of open) if (which(socket)) socket.destroy()
+  }
+  return {
+    server,
+    close: () => {
+      dropThose(({ bytesRead }) => bytesRead === 0)
+      return closed(server)
+    },
+    drop: () => dropThose(() => true),
+  }
 }
 
 function listening(server: Server, listen: () => void): Promise<void> {

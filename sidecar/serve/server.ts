@@ -81,6 +81,7 @@ export async function openServer(
     await Promise.race([idle, sleep(graceMs, within).catch(() => undefined)])
     patience.abort()
     server.forceShutdown()
+    for (const one of listeners) one.drop()
     await stopped
   }
   return {
