@@ -62,7 +62,7 @@ const AMBIENT: readonly {
   },
   {
     what: 'timers',
-    found: /\bset(?:Timeout|Interval)\(/,
+    found: /(?<!\.)\bset(?:Timeout|Interval)\(/,
     allowed: ['sidecar/main.ts', 'contracts/client/timing.ts'],
   },
   { what: 'global fetch', found: /(?<![.\w])fetch\((?=['"`])/, allowed: [] },

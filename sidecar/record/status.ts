@@ -63,7 +63,10 @@ function causes({ store, feed, draining, wall }: StatusSources): readonly string
     return ['clock_unsafe: the wall clock went back; it must catch up, or restart']
   const trust = store.installed()
   const issuers = [...(trust?.issuers.values() ?? [])]
-  const usable = issuers.some(({ keys }) => keys.byKid.size > 0 && keys.notAfter > wall())
+  // Before the first good bundle nothing is installed, but the keys may have been read all the same.
+  const usable = trust
+    ? issuers.some(({ keys }) => keys.byKid.size > 0 && keys.notAfter > wall())
+    : feed.sources.some((source) => !source.problem())
   return [
     ...(trust ? [] : [`policy: ${feed.bundleProblem() || 'not installed'}`]),
     ...(usable ? [] : ['keys: no issuer has usable keys', ...keyProblems(feed.sources)]),

@@ -54,24 +54,42 @@ export async function listenTcp(to: TcpListener, connections: number, accept: Ac
   return { address: `${host}:${port}`, ...end }
 }
 
+/** How long a new connection may stay silent, milliseconds. */
+const FIRST_BYTE_MS = 5_000
+
+// A connection is handed on once it has said something. A silent one costs a place for a few seconds, and no HTTP/2 session.
 function serverFor(connections: number, accept: Accept) {
   const open = new Set<Socket>()
+  const silent = new Set<Socket>()
   const server = createServer({ noDelay: true, allowHalfOpen: false }, (socket) => {
     open.add(socket)
-    socket.once('close', () => open.delete(socket))
-    accept(socket)
+    silent.add(socket)
+    const dropSilently = () => socket.destroy()
+    socket.once('close', () => {
+      open.delete(socket)
+      silent.delete(socket)
+    })
+    socket.on('error', dropSilently)
+    socket.setTimeout(FIRST_BYTE_MS, dropSilently)
+    socket.once('data', (first) => {
+      silent.delete(socket)
+      socket.setTimeout(0)
+      socket.off('timeout', dropSilently)
+      socket.pause()
+      socket.unshift(first)
+      accept(socket)
+    })
   })
   server.maxConnections = connections
-  const dropThose = (which: (socket: Socket) => boolean) => {
-    for (const socket of open) if (which(socket)) socket.destroy()
-  }
   return {
     server,
     close: () => {
-      dropThose(({ bytesRead }) => bytesRead === 0)
+      for (const socket of silent) socket.destroy()
       return closed(server)
     },
-    drop: () => dropThose(() => true),
+    drop: () => {
+      for (const socket of open) socket.destroy()
+    },
   }
 }
 

@@ -72,17 +72,17 @@ export async function openServer(
   }
 
   const drain = async (graceMs: number, signal: AbortSignal): Promise<void> => {
-    const stopped = stopListening()
-    const idle = new Promise<void>((resolve) => {
-      server.tryShutdown(() => resolve())
-    })
+    // Idle when the last connection has gone. grpc-js tells its clients to go away, but of injected connections it does not
+    // know when they have: its callback comes at once.
+    const idle = stopListening()
+    server.tryShutdown(() => undefined)
     const patience = new AbortController()
     const within = AbortSignal.any([signal, patience.signal])
     await Promise.race([idle, sleep(graceMs, within).catch(() => undefined)])
     patience.abort()
     server.forceShutdown()
     for (const one of listeners) one.drop()
-    await stopped
+    await idle
   }
   return {
     addresses: { unix: config.unix?.path, tcp: config.tcp && listeners.at(-1)?.address },
