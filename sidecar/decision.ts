@@ -1,5 +1,6 @@
 import type { Reason as ProtoReason } from '../contracts/gen/portcullis/authorizer/v1/authorizer.ts'
 import type { Principal } from './principal.ts'
+import type { CheckRequest } from './request.ts'
 
 /** Closed list of reasons: the proto enum in lower case, without its prefix. Also the metric label. */
 export type Reason = Lowercase<Exclude<StripPrefix<keyof typeof ProtoReason>, 'UNSPECIFIED'>>
@@ -22,6 +23,17 @@ export interface Denial {
   readonly ruleIds: readonly string[]
   /** For `request_invalid` only: which field of the question is wrong and what to do. Never carries its value. */
   readonly detail: string
+}
+
+/** A finished decision, as the log and the metrics are told of it. */
+export interface Decided {
+  readonly decision: Decision
+  readonly principal: Principal | undefined
+  readonly policyRevision: string
+  readonly trustGeneration: number
+  readonly request: CheckRequest | undefined
+  readonly decisionId: string
+  readonly elapsedMs: number
 }
 
 /** What each reason means outside. `error` is the RFC 6750 section 3.1 code, if the challenge carries one. */

@@ -1,18 +1,4 @@
-import type { Decision } from '../decision.ts'
-import { denied, statusOf } from '../decision.ts'
-import type { Principal } from '../principal.ts'
-import type { CheckRequest } from '../request.ts'
-
-/** A finished decision, as the log and the metrics need it. */
-export interface Decided {
-  readonly decision: Decision
-  readonly principal: Principal | undefined
-  readonly policyRevision: string
-  readonly trustGeneration: number
-  readonly request: CheckRequest | undefined
-  readonly decisionId: string
-  readonly elapsedMs: number
-}
+import { type Decided, denied, statusOf } from '../decision.ts'
 
 /**
  * One line of the decision log. Fields are picked from a fixed list, never redacted out of something larger: there is no

@@ -1,6 +1,5 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
-import { denied, MEANING, type Reason } from '../decision.ts'
-import type { Decided } from './audit.ts'
+import { type Decided, denied, MEANING, type Reason } from '../decision.ts'
 
 /** Plain numbers read when somebody scrapes, so that counting costs a decision an addition and nothing more. */
 export interface Readings {

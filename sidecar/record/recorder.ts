@@ -1,5 +1,6 @@
+import type { Decided } from '../decision.ts'
 import type { FormatTime, Now } from '../ports.ts'
-import { auditLine, type Decided } from './audit.ts'
+import { auditLine } from './audit.ts'
 import type { LineLog } from './log.ts'
 import type { Metrics } from './metrics.ts'
 

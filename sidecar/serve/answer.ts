@@ -1,25 +1,13 @@
 import type { Decide, Outcome } from '../decide.ts'
-import { type Decision, type Denial, denied, deny } from '../decision.ts'
+import { type Decided, type Denial, denied, deny } from '../decision.ts'
 import type { Monotonic, Now } from '../ports.ts'
-import type { Principal } from '../principal.ts'
 import type { CheckRequest } from '../request.ts'
 import type { Admission } from './admission.ts'
 import { type CallerNeeds, type Line, trackCaller } from './caller.ts'
 
-/** What the log and the metrics are told of a finished check. */
-export interface Finished {
-  readonly decision: Decision
-  readonly principal: Principal | undefined
-  readonly policyRevision: string
-  readonly trustGeneration: number
-  readonly request: CheckRequest | undefined
-  readonly decisionId: string
-  readonly elapsedMs: number
-}
-
 export interface AnswerNeeds extends CallerNeeds {
   readonly decide: Decide
-  readonly record: (finished: Finished) => void
+  readonly record: (decided: Decided) => void
   readonly nextId: () => string
   readonly wall: Now
   readonly now: Monotonic
