@@ -10,7 +10,8 @@ import { createInvoices, type Invoice } from './invoices.ts'
 
 const target = process.argv[2] ?? ''
 const invoices = createInvoices()
-const client = createAuthorizerClient({ target })
+// Longer than the default of 250 ms: provider, sidecar, application and load share whatever machine this is.
+const client = createAuthorizerClient({ target, deadlineMs: 1_000 })
 const durations = new WeakMap<Decision, number>()
 const guard = createGuard({
   client: { check: timed },
