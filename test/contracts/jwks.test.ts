@@ -92,6 +92,7 @@ const NOT_CANONICAL = 'its "n" or "e" is not canonical base64url (RFC 7518 secti
 const NO_ALG = 'it has no "alg" and both RS256 and RS384 are allowed; allow one, or publish "alg"'
 const X = 'its "x" is not 32 octets of canonical base64url (RFC 7518 section 6.2.1)'
 const WRONG_ALG = 'its "alg" is not one that the configuration allows for this issuer and key type'
+const CONTRADICTION = 'its "alg" contradicts its "kty" or "crv"'
 const NO_KID = 'no usable "kid"'
 const EXPONENT = 'RSA exponent is not odd and between 65537 and 2^32'
 const b64 = (hex: string) => Buffer.from(hex, 'hex').toString('base64url')
@@ -112,7 +113,7 @@ test.each<readonly [what: string, jwk: Jwk, want: string]>([
   ['without alg, while several fit', { ...RS.jwk, alg: undefined }, NO_ALG],
   ['for an unknown alg', { ...RS.jwk, alg: 'RSA-OAEP' }, WRONG_ALG],
   ['for HS256', { ...RS.jwk, alg: 'HS256' }, WRONG_ALG],
-  ['for another key type', { ...RS.jwk, alg: 'ES256' }, WRONG_ALG],
+  ['for another key type', { ...RS.jwk, alg: 'ES256' }, CONTRADICTION],
   ['for an alg that is a number', { ...RS.jwk, alg: 7 }, WRONG_ALG],
   [
     'of an unknown type',
@@ -164,7 +165,7 @@ test.each<readonly [what: string, jwk: Jwk, want: string]>([
 test.each<readonly [what: string, jwk: Jwk, want: string]>([
   ['as it should be', ES.jwk, 'usable as ES256'],
   ['without alg: its curve leaves no choice', { ...ES.jwk, alg: undefined }, 'usable as ES256'],
-  ['of another curve', { ...ES.jwk, crv: 'P-384' }, WRONG_ALG],
+  ['of another curve', { ...ES.jwk, crv: 'P-384' }, CONTRADICTION],
   [
     'of secp256k1',
     { ...ES.jwk, crv: 'secp256k1', alg: undefined },

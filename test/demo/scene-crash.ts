@@ -89,6 +89,6 @@ function tally(stage: Stage, answers: readonly Asked[]) {
     answer: `${denied} / ${served}`,
     reason: [...new Set(answers.map(({ checked }) => checked.reason))].join(', '),
     seen: slowest,
-    faults: faultsOf([[slowest > 1_000_000, 'a denial took longer than a second']]),
+    faults: faultsOf([[slowest > 10_000_000, 'a denial took longer than ten seconds']]),
   }
 }
