@@ -112,15 +112,24 @@ function readJwks(
   const text = readText(reader, fields[kind], join(path, kind), kind === 'file' ? 'a path' : 'a URL')
   if (!text) return undefined
   if (kind === 'file') return { kind, path: fromBase(text, base) }
-  if (!URL.canParse(text))
+  if (!URL.canParse(text)) {
     return complain(reader, join(path, kind), 'must be a URL, such as https://idp.example/jwks')
+  }
+  const { username, password } = new URL(text)
+  if (username || password) {
+    return complain(
+      reader,
+      join(path, kind),
+      'must not hold a user or password: key sets are public; take them out',
+    )
+  }
   return kind === 'uri' ? { kind, uri: text } : { kind: 'discovery', uri: text }
 }
 
 function requireTls(reader: Reader, uri: string, insecureLoopback: boolean, path: string): void {
   if (!URL.canParse(uri)) {
     complain(reader, path, 'the issuer is not a URL, so its keys cannot be discovered; use "uri" or "file"')
-  } else if (new URL(uri).protocol !== 'https:' && !insecureLoopback) {
+  } else if (!(insecureLoopback ? ['https:', 'http:'] : ['https:']).includes(new URL(uri).protocol)) {
     complain(
       reader,
       path,

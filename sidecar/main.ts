@@ -135,6 +135,8 @@ async function run(config: Config, floor: PolicyModule): Promise<number> {
     decisions.flush(AbortSignal.timeout(1_000)),
     operations.flush(AbortSignal.timeout(1_000)),
   ])
+  decisions.close()
+  operations.close()
   return code
 }
 

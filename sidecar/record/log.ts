@@ -1,4 +1,5 @@
-import { write } from 'node:fs'
+import { fstatSync, write } from 'node:fs'
+import { Socket } from 'node:net'
 import type { Sleep } from '../ports.ts'
 
 /** Lines to a file descriptor without ever making a decision wait for whoever reads them. */
@@ -8,6 +9,8 @@ export interface LineLog {
   dropped(): number
   /** Waits until everything queued was written, or the signal aborts. */
   flush(signal: AbortSignal): Promise<void>
+  /** Lets go of the descriptor; a write that nobody takes is given up. */
+  close(): void
 }
 
 export interface LineLogLimits {
@@ -19,7 +22,7 @@ export interface LineLogLimits {
 
 const RETRY_MS = 10
 
-/** Starts writing to `descriptor` until `signal` aborts. Writes are asynchronous: a blocked pipe blocks no decision. */
+/** Writes lines to `descriptor`; `signal` ends the gathering, not the writing. A reader that stands still blocks no decision. */
 export function openLineLog(
   descriptor: number,
   limits: LineLogLimits,
@@ -30,6 +33,7 @@ export function openLineLog(
   let queuedBytes = 0
   let dropped = 0
   let writing: Promise<void> | undefined
+  const sink = openSink(descriptor, sleep)
 
   const pump = async (): Promise<void> => {
     // Gathered anew before each write: a write a line would cost more than the decisions themselves.
@@ -38,7 +42,7 @@ export function openLineLog(
       const batch = Buffer.from(queue.join(''))
       queue = []
       queuedBytes = 0
-      await writeAll(descriptor, batch, sleep)
+      await sink.write(batch)
     }
     writing = undefined
   }
@@ -53,10 +57,32 @@ export function openLineLog(
       writing ??= pump()
     },
     dropped: () => dropped,
+    close: () => sink.close(),
     async flush(stop) {
       while (writing && !stop.aborted)
         await Promise.race([writing, sleep(RETRY_MS, stop).catch(() => undefined)])
     },
+  }
+}
+
+/** Where bytes go. `write` resolves when they are written, or will never be. */
+interface Sink {
+  write(bytes: Buffer): Promise<void>
+  close(): void
+}
+
+// A pipe goes through the event loop, without blocking: a write that waits in the thread pool for a reader could not be taken
+// back, and the process could not even exit. A file has no such reader.
+function openSink(descriptor: number, sleep: Sleep): Sink {
+  const kind = fstatSync(descriptor)
+  if (!kind.isFIFO() && !kind.isSocket()) {
+    return { write: (bytes) => writeAll(descriptor, bytes, sleep), close: () => undefined }
+  }
+  const socket = new Socket({ fd: descriptor, readable: false, writable: true })
+  socket.on('error', () => undefined)
+  return {
+    write: (bytes) => new Promise((resolve) => socket.write(bytes, () => resolve())),
+    close: () => socket.destroy(),
   }
 }
 

@@ -69,11 +69,15 @@ export function createMetrics(readings: Readings): Metrics {
 function trustReadings(readings: Readings): readonly Reading[] {
   const byResult = (counts: Readonly<Record<string, number>>) =>
     Object.entries(counts).map(([result, count]) => sample(count, { result }))
-  const lookups = () => byResult({ hit: readings.jwksHits(), miss: readings.jwksMisses() })
-  const hitRatio = () => readings.jwksHits() / Math.max(1, readings.jwksHits() + readings.jwksMisses())
+  const results = () => byResult({ hit: readings.jwksHits(), miss: readings.jwksMisses() })
+  // Nothing asked, nothing missed: a fresh start must not look like a storm.
+  const hitRatio = () => {
+    const lookups = readings.jwksHits() + readings.jwksMisses()
+    return lookups === 0 ? 1 : readings.jwksHits() / lookups
+  }
   const ages = () => readings.jwksAgeSeconds().map(([issuer, seconds]) => sample(seconds, { issuer }))
   return [
-    counted('jwks_cache_lookups_total', 'Key lookups by result.', lookups),
+    counted('jwks_cache_lookups_total', 'Key lookups by result.', results),
     measured('jwks_cache_hit_ratio', 'Share of key lookups answered from memory since start.', hitRatio),
     counted('jwks_refresh_total', 'Fetches of key sets by result.', () => byResult(readings.jwksRefreshes())),
     {

@@ -7,7 +7,7 @@ import type { Metrics } from './metrics.ts'
 /** Records every decision exactly once: counted always, logged unless the configuration turned the decision log off. */
 export function createRecorder(
   metrics: Metrics,
-  log: LineLog | undefined,
+  log: Pick<LineLog, 'line'> | undefined,
   wall: Now,
   format: FormatTime,
 ): (decided: Decided) => void {

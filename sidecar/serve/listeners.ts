@@ -16,7 +16,7 @@ export interface TcpListener {
 export interface Listening {
   /** Where it listens: the socket path, or `host:port` with the real port. */
   readonly address: string
-  /** Stops accepting and drops connections that never said a word; the others stay. */
+  /** Stops accepting and soon drops connections that never say a word; the others stay. */
   close(): Promise<void>
   /** Drops every connection that is left. */
   drop(): void
@@ -56,6 +56,8 @@ export async function listenTcp(to: TcpListener, connections: number, accept: Ac
 
 /** How long a new connection may stay silent, milliseconds. */
 const FIRST_BYTE_MS = 5_000
+/** The same once we are draining: its first bytes may be under way. */
+const LAST_CALL_MS = 250
 
 // A connection is handed on once it has said something. A silent one costs a place for a few seconds, and no HTTP/2 session.
 function serverFor(connections: number, accept: Accept) {
@@ -84,7 +86,7 @@ function serverFor(connections: number, accept: Accept) {
   return {
     server,
     close: () => {
-      for (const socket of silent) socket.destroy()
+      for (const socket of silent) socket.setTimeout(LAST_CALL_MS)
       return closed(server)
     },
     drop: () => {

@@ -1,0 +1,82 @@
+// One face a status: whoever is refused learns the status and what RFC 6750 makes us say, and nothing else.
+import { describe, expect, test } from 'vitest'
+import { deny, denyByRules, denyRequest, MEANING, type Reason, statusOf } from '../../../sidecar/decision.ts'
+import { faceOf } from '../../../sidecar/serve/challenge.ts'
+
+const REASONS = Object.keys(MEANING) as Reason[]
+const challenge = (value: string) => [{ name: 'www-authenticate', value }]
+
+test.each<readonly [reason: Reason, status: number, headers: unknown]>([
+  ['token_missing', 401, challenge('Bearer')],
+  ['step_up_required', 401, challenge('Bearer')],
+  ['expired', 401, challenge('Bearer error="invalid_token"')],
+  ['sig_invalid', 401, challenge('Bearer error="invalid_token"')],
+  ['auth_multiple', 400, challenge('Bearer error="invalid_request"')],
+  ['auth_malformed', 400, challenge('Bearer error="invalid_request"')],
+  ['token_in_query', 400, challenge('Bearer error="invalid_request"')],
+  ['request_invalid', 400, []],
+  ['insufficient_scope', 403, challenge('Bearer error="insufficient_scope", scope="invoice:read"')],
+  ['policy_denied', 403, []],
+  ['not_owner', 403, []],
+  ['tenant_mismatch', 404, []],
+  ['jwks_unavailable', 503, [{ name: 'retry-after', value: '1' }]],
+  ['overloaded', 503, [{ name: 'retry-after', value: '1' }]],
+  ['internal', 503, [{ name: 'retry-after', value: '1' }]],
+])('%s: %i', (reason, status, headers) => {
+  expect(faceOf(deny(reason), 'invoice:read')).toMatchObject({ status, headers })
+})
+
+describe.each(REASONS)('%s', (reason) => {
+  const face = faceOf(deny(reason), 'invoice:read')
+
+  test('has the wording of its status, and none of its own', () => {
+    const twin = REASONS.find((one) => statusOf(deny(one)) === face.status) ?? reason
+    expect(face.text).toBe(faceOf(deny(twin), 'x').text)
+    expect(face.grpcStatus).toBe(faceOf(deny(twin), 'x').grpcStatus)
+    expect(JSON.stringify(face)).not.toContain(reason === 'insufficient_scope' ? 'reason' : reason)
+  })
+
+  test('challenges exactly when RFC 6750 section 3 asks for it', () => {
+    const challenged = face.headers.some(({ name }) => name === 'www-authenticate')
+    const meaning: { readonly error?: string } = MEANING[reason]
+    expect(challenged).toBe(face.status === 401 || meaning.error !== undefined)
+  })
+})
+
+test.each([
+  [401, 16],
+  [400, 3],
+  [403, 7],
+  [404, 5],
+  [503, 14],
+])('status %i is gRPC status %i', (status, grpcStatus) => {
+  const reason = REASONS.find((one) => statusOf(deny(one)) === status)
+  expect(reason && faceOf(deny(reason), 'x').grpcStatus).toBe(grpcStatus)
+})
+
+test.each<readonly [reason: Reason, hidden: boolean, status: number]>([
+  ['policy_denied', false, 403],
+  ['policy_denied', true, 404],
+  ['insufficient_scope', true, 404],
+  ['tenant_mismatch', false, 404],
+  ['tenant_mismatch', true, 404],
+])('a denial for %s with hidden %s is %i', (reason, hidden, status) => {
+  expect(faceOf(denyByRules(reason, ['r'], hidden), 'x').status).toBe(status)
+})
+
+test('what is hidden has one face, whatever the reason: existence cannot be told from it', () => {
+  const faces = (
+    ['policy_denied', 'not_owner', 'insufficient_scope', 'tenant_mismatch', 'role_missing'] as const
+  ).map((reason) => JSON.stringify(faceOf(denyByRules(reason, [reason], true), 'invoice:read')))
+  expect(new Set(faces).size).toBe(1)
+})
+
+test('the detail of a bad question stays inside', () => {
+  expect(JSON.stringify(faceOf(denyRequest('url: too long'), 'x'))).not.toContain('url')
+})
+
+test.each(REASONS)('the plain denial for %s is one frozen object', (reason) => {
+  expect(deny(reason)).toBe(deny(reason))
+  expect(Object.isFrozen(deny(reason))).toBe(true)
+  expect(Object.isFrozen(deny(reason).ruleIds)).toBe(true)
+})
