@@ -1,7 +1,7 @@
 import type { ServerDuplexStream, ServerUnaryCall, sendUnaryData } from '@grpc/grpc-js'
 import { type AnswerNeeds, createAnswer } from './answer.ts'
 import { lineTo } from './caller.ts'
-import { asBuffer, decodeRequest, encodeResponse } from './codec.ts'
+import { decodeRequest, encodeResponse } from './codec.ts'
 import { serveStream } from './stream.ts'
 
 export interface CheckLimits {
@@ -25,9 +25,7 @@ export function createChecks(needs: AnswerNeeds, limits: CheckLimits, draining: 
     check(call, reply) {
       const waitsMs = waitOf(call.getDeadline().valueOf(), needs.wall())
       answer(decodeRequest(call.request), waitsMs, lineTo(call))
-        .then(({ outcome, decisionId, action }) =>
-          reply(null, asBuffer(encodeResponse(outcome, decisionId, action))),
-        )
+        .then(({ outcome, decisionId, action }) => reply(null, encodeResponse(outcome, decisionId, action)))
         .catch(() => reply({ code: GRPC_INTERNAL, details: 'denied' }))
     },
     checkStream: (call) => serveStream(call, answer, limits.streamWindow, draining),

@@ -1,7 +1,8 @@
-import { BinaryReader } from '@bufbuild/protobuf/wire'
+import { BinaryReader, BinaryWriter } from '@bufbuild/protobuf/wire'
 import {
   CheckRequest as CheckRequestMessage,
   CheckResponse,
+  CheckStreamResponse,
   Reason as ProtoReason,
   type StoredFacts as StoredFactsMessage,
 } from '../../contracts/gen/portcullis/authorizer/v1/authorizer.ts'
@@ -152,11 +153,37 @@ function valueProblem(value: unknown, depth: number, budget: { values: number })
 }
 
 /** An outcome to bytes. Whatever is not a genuine Allowance goes out as a denial. */
-export function encodeResponse(outcome: Outcome, decisionId: string, action: string): Uint8Array {
-  return CheckResponse.encode(toMessage(outcome, decisionId, action)).finish()
+export function encodeResponse(outcome: Outcome, decisionId: string, action: string): Buffer {
+  const message = toMessage(outcome, decisionId, action)
+  return written((writer) => CheckResponse.encode(message, writer))
 }
 
-export function toMessage({ decision, trust }: Outcome, decisionId: string, action: string): CheckResponse {
+/** The same as one answer on a stream. */
+export function encodeStreamResponse(
+  id: number,
+  outcome: Outcome,
+  decisionId: string,
+  action: string,
+): Buffer {
+  const message = { id, check: toMessage(outcome, decisionId, action) }
+  return written((writer) => CheckStreamResponse.encode(message, writer))
+}
+
+let sharedWriter = new BinaryWriter()
+
+// One writer for all answers: it keeps its buffer, where a new one would grow anew from nothing for each.
+function written(encode: (writer: BinaryWriter) => BinaryWriter): Buffer {
+  try {
+    const bytes = encode(sharedWriter).finish()
+    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  } catch (cause) {
+    // Half an answer may be left in it.
+    sharedWriter = new BinaryWriter()
+    throw cause
+  }
+}
+
+function toMessage({ decision, trust }: Outcome, decisionId: string, action: string): CheckResponse {
   return {
     outcome: outcomeOf(decision, action),
     decisionId,
@@ -204,9 +231,4 @@ function clientMessage({ status, grpcStatus, headers, text }: Face) {
     text,
     headers: headers.map(({ name, value }) => ({ name, value: Buffer.from(value) })),
   }
-}
-
-/** The same bytes as grpc-js wants them. */
-export function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }

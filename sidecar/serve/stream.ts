@@ -1,13 +1,10 @@
 import type { ServerDuplexStream } from '@grpc/grpc-js'
-import {
-  CheckStreamRequest,
-  CheckStreamResponse,
-} from '../../contracts/gen/portcullis/authorizer/v1/authorizer.ts'
+import { CheckStreamRequest } from '../../contracts/gen/portcullis/authorizer/v1/authorizer.ts'
 import { type Denial, deny, denyRequest } from '../decision.ts'
 import type { CheckRequest } from '../request.ts'
 import type { Answer, Answered } from './answer.ts'
 import { lineTo } from './caller.ts'
-import { asBuffer, readRequest, toMessage, whole } from './codec.ts'
+import { encodeStreamResponse, readRequest, whole } from './codec.ts'
 
 const GRPC_INVALID_ARGUMENT = 3
 
@@ -27,9 +24,9 @@ export function serveStream(
   }
   const write = (id: number, { outcome, decisionId, action }: Answered) => {
     if (call.cancelled || call.destroyed || call.writableEnded) return
-    const bytes = CheckStreamResponse.encode({ id, check: toMessage(outcome, decisionId, action) }).finish()
+    const bytes = encodeStreamResponse(id, outcome, decisionId, action)
     // Reading waits until the caller has taken its answers: it cannot make us hold more of them than that.
-    if (!call.write(asBuffer(bytes))) call.pause()
+    if (!call.write(bytes)) call.pause()
   }
   const settle = (id: number, answered: Answered | undefined) => {
     try {
