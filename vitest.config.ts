@@ -15,13 +15,8 @@ export default defineConfig({
     testTimeout: 30_000,
     pool: 'forks',
     projects: [
-      project('unit', [
-        'test/*.test.ts',
-        'test/sidecar/**/*.test.ts',
-        'test/contracts/**/*.test.ts',
-        'test/laws/**/*.test.ts',
-      ]),
-      project('attacks', ['test/attacks/**/*.test.ts']),
+      project('unit', ['test/*.test.ts', 'test/sidecar/**/*.test.ts', 'test/contracts/**/*.test.ts']),
+      project('attacks', ['test/attacks/**/*.test.ts', 'test/laws/**/*.test.ts'], patient),
       project('conformance', ['test/conformance/**/*.test.ts', 'test/policies/**/*.test.ts'], patient),
       project('process', ['test/process/**/*.test.ts'], { ...patient, fileParallelism: false }),
     ],
