@@ -13,6 +13,8 @@ export default class Summary implements Reporter {
       }
     }
     const skipped = counts.skipped + counts.pending
-    process.stdout.write(`${counts.passed} passed, ${counts.failed} failed${skipped ? `, ${skipped} skipped` : ''}\n`)
+    process.stdout.write(
+      `${counts.passed} passed, ${counts.failed} failed${skipped ? `, ${skipped} skipped` : ''}\n`,
+    )
   }
 }
