@@ -29,7 +29,7 @@ build: $(INSTALLED) ## dist/: what an image ships
 toolchain: ## opa and test vectors, built once into a cache outside the checkout (needs Go)
 	@bash test/toolchain/toolchain.sh
 
-bench: $(INSTALLED) toolchain build ## beside peers and floors, in one run; writes BENCHMARKS.md
+bench: $(INSTALLED) toolchain ## beside peers and floors, in one run; writes BENCHMARKS.md
 	@node test/bench/bench.ts --write
 
 clean: ## everything that make made
