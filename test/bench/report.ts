@@ -29,7 +29,7 @@ export interface Results {
 export function report(results: Results): string {
   const sections = [
     heading(results),
-    '## Ratios\n\nServer CPU per decision unless it says otherwise; `aim` is what issue 3 asks for.\n',
+    '## Ratios\n\nServer CPU per decision unless it says otherwise; `aim` is the goal we set ourselves.\n',
     table(ratioRows(results)),
     signatureLine(results),
     '## Every run\n',
