@@ -62,8 +62,7 @@ function heading(results: Results): string {
   const where = serverCore === clientCore ? 'BOTH ENDS ON ONE CORE' : 'server on one core, client on another'
   return `# Benchmarks
 
-Made by \`node test/bench/bench.ts --write\`; \`make bench\` prints the same without writing. Rerun it: only ratios of
-one run compare.
+Made by \`make bench\` (\`node test/bench/bench.ts --write\`). Rerun it: only ratios of one run compare.
 
 - ${cpu?.model.trim()}, ${cpus().length} cores, Linux ${release()}, Node ${process.versions.node}, ${day}; ${rounds} round(s),
   ${seconds.toFixed(0)} s in all, load average at the end ${load.toFixed(1)} (this bench alone makes about 2).
