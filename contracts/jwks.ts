@@ -61,7 +61,12 @@ export interface RefusedKey {
 /** Result of reading a set: usable keys and the refused ones with the reason, or why the whole set is refused. */
 export type ParsedJwks =
   | { readonly ok: true; readonly keys: readonly VerificationKey[]; readonly refused: readonly RefusedKey[] }
-  | { readonly ok: false; readonly why: string }
+  | {
+      readonly ok: false
+      readonly why: string
+      /** The document publishes a private or symmetric key: its issuer's signatures prove nothing any more. */
+      readonly leaked: boolean
+    }
 
 export const JWKS_LIMITS = { bytes: 256 * 1024, keys: 64, keyBytes: 8 * 1024, kidBytes: 128 } as const
 
@@ -81,16 +86,16 @@ export function isKid(value: unknown): value is string {
  */
 export function parseJwks(document: Uint8Array, allowed: ReadonlySet<Algorithm>): ParsedJwks {
   if (document.byteLength > JWKS_LIMITS.bytes) {
-    return { ok: false, why: `larger than ${JWKS_LIMITS.bytes} bytes` }
+    return { ok: false, why: `larger than ${JWKS_LIMITS.bytes} bytes`, leaked: false }
   }
   const members = membersOf(document)
-  if (typeof members === 'string') return { ok: false, why: members }
+  if (typeof members === 'string') return { ok: false, why: members, leaked: false }
 
   const keys: VerificationKey[] = []
   const refused: RefusedKey[] = []
   for (const jwk of members) {
     const leaked = leakedSecret(jwk)
-    if (leaked) return { ok: false, why: leaked }
+    if (leaked) return { ok: false, why: leaked, leaked: true }
     const key = importKey(jwk, allowed)
     if ('why' in key) refused.push(key)
     else keys.push(key)
@@ -127,8 +132,7 @@ function importKey(jwk: Jwk, allowed: ReadonlySet<Algorithm>): VerificationKey |
   const kid = isKid(jwk['kid']) ? jwk['kid'] : ''
   const refuse = (why: string, weak = false): RefusedKey => ({ kid, weak, why })
 
-  if (JSON.stringify(jwk).length > JWKS_LIMITS.keyBytes)
-    return refuse(`larger than ${JWKS_LIMITS.keyBytes} bytes`)
+  if (sizeOf(jwk) > JWKS_LIMITS.keyBytes) return refuse(`larger than ${JWKS_LIMITS.keyBytes} bytes`)
   if (!kid) return refuse('no usable "kid" (1 to 128 characters of A-Z a-z 0-9 . _ ~ : / + = @ # , ! { } -)')
   const purpose = wrongPurpose(jwk)
   if (purpose) return refuse(purpose)
@@ -141,6 +145,15 @@ function importKey(jwk: Jwk, allowed: ReadonlySet<Algorithm>): VerificationKey |
     return Object.freeze({ kid, algorithm, verify: verifierFor(algorithm, key) })
   } catch {
     return refuse('not a valid public key (for a curve: the point is not on it)', true)
+  }
+}
+
+// Nested so deep that it cannot be written again, it is too large by any measure.
+function sizeOf(jwk: Jwk): number {
+  try {
+    return JSON.stringify(jwk).length
+  } catch {
+    return Number.POSITIVE_INFINITY
   }
 }
 

@@ -1,6 +1,6 @@
-import { readFile } from 'node:fs/promises'
-import { parseJwks } from '../contracts/jwks.ts'
+import { JWKS_LIMITS, parseJwks } from '../contracts/jwks.ts'
 import type { Config } from './config.ts'
+import { readBounded } from './feed/bounded-file.ts'
 import { readBundle } from './feed/bundle-files.ts'
 import { APPLICATION_ENTRYPOINT, engineLimits, prepareBundle } from './policy/bundle.ts'
 import type { StandaloneIssuer } from './settings.ts'
@@ -40,7 +40,7 @@ function keysFrom({ location }: StandaloneIssuer): string {
 
 async function keysProblem({ location, algorithms }: StandaloneIssuer): Promise<string> {
   if (location.kind !== 'file') return ''
-  const document = await readFile(location.path).catch(() => undefined)
+  const document = await readBounded(location.path, JWKS_LIMITS.bytes).catch(() => undefined)
   if (!document) return `REFUSED: ${location.path} cannot be read`
   const parsed = parseJwks(document, algorithms)
   if (!parsed.ok) return `REFUSED: ${location.path}: ${parsed.why}`

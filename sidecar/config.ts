@@ -143,6 +143,13 @@ function build(reader: Reader, root: Fields, base: string): Config | undefined {
   const audience = readText(reader, root['audience'], 'audience', 'the one audience this workload answers to')
   const exclusiveAudience = readFlag(reader, root['exclusiveAudience'], 'exclusiveAudience', false)
   const limits = readLimits(reader, root['limits'])
+  if (limits.jwksStaleSeconds < 2 * limits.jwksRefreshSeconds) {
+    complain(
+      reader,
+      'limits.jwksStaleSeconds',
+      'must be at least twice jwksRefreshSeconds, or keys go stale between two refreshes',
+    )
+  }
   const issuers = readIssuers(reader, root['issuers'], { refreshMs: limits.jwksRefreshSeconds * 1000, base })
   const policy = readObject(reader, root['policy'], 'policy', ['path'])
   const policyPath = readText(

@@ -1,7 +1,8 @@
-import { readdir, readFile, stat } from 'node:fs/promises'
+import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { gunzip } from 'node:zlib'
+import { readBounded } from './bounded-file.ts'
 
 export const ARCHIVE_LIMITS = { packedBytes: 16 * 1024 * 1024, bytes: 48 * 1024 * 1024, files: 64 } as const
 
@@ -49,15 +50,6 @@ async function entriesOf(path: string): Promise<readonly string[]> {
       throw new Error(`${one}: not a regular file; a bundle is a flat directory`)
   }
   return paths
-}
-
-// Sized before it is read: a file of gigabytes must not be taken into memory to be refused.
-async function readBounded(path: string, maxBytes: number): Promise<Buffer> {
-  const { size } = await stat(path)
-  const content = size > maxBytes ? undefined : await readFile(path)
-  if (!content || content.length > maxBytes)
-    throw new Error(`${path}: larger than the ${maxBytes} bytes that are left for it`)
-  return content
 }
 
 async function readArchive(path: string): Promise<ReadonlyMap<string, Buffer>> {

@@ -1,7 +1,7 @@
-import { readFile } from 'node:fs/promises'
 import { JWKS_LIMITS, parseJwks } from '../../contracts/jwks.ts'
 import type { FetchDocument, FetchRules, Monotonic, Random, Report, Sleep } from '../ports.ts'
 import type { JwksLocation, JwksSourceConfig } from '../settings.ts'
+import { readBounded } from './bounded-file.ts'
 
 export interface JwksSourceNeeds {
   readonly fetch: FetchDocument
@@ -26,6 +26,7 @@ export interface JwksSource {
   readonly counts: { ok: number; failed: number }
 }
 
+const NO_KEYS = Buffer.alloc(0)
 const FIRST_BACKOFF_MS = 1_000
 const LAST_BACKOFF_MS = 60_000
 const AHEAD = 0.8
@@ -41,7 +42,9 @@ export function createJwksSource(config: JwksSourceConfig, needs: JwksSourceNeed
     try {
       const document = await readDocument(config, needs.fetch, signal)
       const refusal = unfit(document, config, needs.report)
-      if (refusal) throw new Error(refusal)
+      // Whoever read what we have just read can sign: not even the keys we already had may be believed any longer.
+      if (refusal?.leaked) await needs.publish(config.issuer, NO_KEYS)
+      if (refusal) throw new Error(refusal.why)
       if (!(await needs.publish(config.issuer, document))) throw new Error('the new keys were not installed')
       counts.ok++
       problem = ''
@@ -88,7 +91,7 @@ async function readDocument(
   signal: AbortSignal,
 ): Promise<Buffer> {
   const { location } = config
-  if (location.kind === 'file') return readFile(location.path)
+  if (location.kind === 'file') return readBounded(location.path, JWKS_LIMITS.bytes)
   const rules: FetchRules = {
     insecureLoopback: config.insecureLoopback,
     privateAddresses: config.privateAddresses,
@@ -114,15 +117,25 @@ function parse(document: Buffer, uri: string): object {
   throw new Error(`${uri}: not a JSON object`)
 }
 
-// An empty or spoilt set never replaces a good one.
-function unfit(document: Buffer, config: JwksSourceConfig, report: Report): string | undefined {
+interface Unfit {
+  readonly why: string
+  /** The document publishes a secret. */
+  readonly leaked: boolean
+}
+
+// An empty or spoilt set never replaces a good one: it is a mistake far more often than a message.
+function unfit(document: Buffer, config: JwksSourceConfig, report: Report): Unfit | undefined {
   const where = locationName(config.location)
   const parsed = parseJwks(document, config.algorithms)
-  if (!parsed.ok) return `${where}: the whole key set is refused: ${parsed.why}`
+  if (!parsed.ok) {
+    if (parsed.leaked) report('jwks_secret_published', { issuer: config.issuer, problem: parsed.why })
+    return { why: `${where}: the whole key set is refused: ${parsed.why}`, leaked: parsed.leaked }
+  }
   for (const { kid, why } of parsed.refused) report('jwk_refused', { issuer: config.issuer, kid, why })
   if (parsed.keys.length > 0) return undefined
   const [first] = parsed.refused
-  return `${where}: no usable key in the set${first ? `; the first is refused because ${first.why}` : ', it is empty'}`
+  const why = first ? `; the first is refused because ${first.why}` : ', it is empty'
+  return { why: `${where}: no usable key in the set${why}`, leaked: false }
 }
 
 export function locationName(location: JwksLocation): string {

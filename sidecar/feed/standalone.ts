@@ -1,5 +1,4 @@
 import { hash } from 'node:crypto'
-import { stat } from 'node:fs/promises'
 import type { BundleFile, Snapshot } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
 import type { Installed, Now, RefreshKeys, Report, Sleep } from '../ports.ts'
 import type { StandaloneConfig } from '../settings.ts'
@@ -57,19 +56,30 @@ export function createStandaloneFeed(config: StandaloneConfig, needs: Standalone
   const files = config.issuers.flatMap(({ issuer, location }) =>
     location.kind === 'file' ? [{ issuer, path: location.path }] : [],
   )
+  const marks = new Map<string, string>()
+  // The mark is taken before the file is read, so that a change in between is seen the next time.
+  const readChangedKeys = async (signal: AbortSignal): Promise<void> => {
+    for (const { issuer, path } of files) {
+      const mark = await fingerprint(path).catch(() => 'unreadable')
+      if (marks.get(issuer) === mark) continue
+      marks.set(issuer, mark)
+      await sourceOf(issuer)?.refresh(signal)
+    }
+  }
   return {
     sources,
     activations: ledger.activations,
     bundleProblem: ledger.bundleProblem,
     async load(signal) {
       // One provider that hangs delays neither the policy nor the keys of the others.
-      await Promise.all([...sources.map((source) => source.refresh(signal)), inTurn(() => readPolicy(true))])
+      const fetches = remote.map(({ issuer }) => sourceOf(issuer)?.refresh(signal))
+      await Promise.all([...fetches, readChangedKeys(signal), inTurn(() => readPolicy(true))])
     },
     async run(signal) {
       await Promise.all([
         ...remote.map(({ issuer }) => sourceOf(issuer)?.run(signal)),
-        pollFiles(files, sources, needs, signal),
-        pollPolicy(() => inTurn(() => readPolicy(false)), needs.sleep, signal),
+        poll(() => readChangedKeys(signal), needs.sleep, signal),
+        poll(() => inTurn(() => readPolicy(false)), needs.sleep, signal),
       ])
     },
     async reload(signal) {
@@ -140,32 +150,10 @@ function createLedger(config: StandaloneConfig, { install, report, wall }: Stand
   }
 }
 
-async function pollPolicy(read: () => Promise<void>, sleep: Sleep, signal: AbortSignal): Promise<void> {
+async function poll(read: () => Promise<void>, sleep: Sleep, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     await sleep(POLL_MS, signal)
     await read()
-  }
-}
-
-async function pollFiles(
-  files: readonly { readonly issuer: string; readonly path: string }[],
-  sources: readonly JwksSource[],
-  needs: StandaloneNeeds,
-  signal: AbortSignal,
-): Promise<void> {
-  const marks = new Map<string, string>()
-  while (files.length > 0 && !signal.aborted) {
-    for (const { issuer, path } of files) {
-      const mark = await stat(path, { bigint: true }).then(
-        ({ ino, size, mtimeNs }) => `${ino}:${size}:${mtimeNs}`,
-        () => '',
-      )
-      const before = marks.get(issuer)
-      marks.set(issuer, mark)
-      if (before !== undefined && before !== mark)
-        await sources.find((source) => source.issuer === issuer)?.refresh(signal)
-    }
-    await needs.sleep(POLL_MS, signal)
   }
 }
 

@@ -211,7 +211,8 @@ function instantiate(module: WebAssembly.Module, source: EngineSource, limits: E
   }
 }
 
-/** Longest text of an abort that is kept. It names a place in the policy, not a value of the input. */
+/** What OPA says when it aborts: a place in the policy and the kind of conflict. Anything else may hold a value of the input. */
+const PLACE = /^[\w./-]+\.rego:\d+:\d+: [a-z -]{1,80}$/
 const ABORT_BYTES = 256
 
 // The host offers no builtin at all: what OPA does not compile into the module does not exist for a policy.
@@ -227,7 +228,10 @@ function importsFor(memory: WebAssembly.Memory): WebAssembly.ModuleImports {
       address,
       Math.min(end < 0 ? view.length : end, address + ABORT_BYTES),
     )
-    throw new Fault('policy_fault', `the policy aborted: ${text}`)
+    throw new Fault(
+      'policy_fault',
+      `the policy aborted: ${PLACE.test(text) ? text : 'it does not say where'}`,
+    )
   }
   return {
     memory,

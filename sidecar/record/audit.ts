@@ -2,7 +2,8 @@ import { type Decided, denied, statusOf } from '../decision.ts'
 
 /**
  * One line of the decision log. Fields are picked from a fixed list, never redacted out of something larger: there is no
- * path from a token, a header or a claim set to this line. Identity fields appear only once a signature vouched for them.
+ * path from a token, a header or a claim set to this line, but for the rule ids that a policy's author chose. Identity fields
+ * appear only once a signature vouched for them.
  */
 export function auditLine({ decision, principal, request, ...rest }: Decided, time: string): string {
   const refusal = denied(decision) ? decision : undefined

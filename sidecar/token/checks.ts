@@ -95,7 +95,7 @@ function incompleteIdentity({ jwt: { claims } }: Evidence): Reason | undefined {
   }
   const { scope, roles } = claims
   if (scope !== undefined && !isScope(scope)) return 'claim_invalid'
-  if (roles !== undefined && !isStringList(roles)) return 'claim_invalid'
+  if (roles !== undefined && !isRoleList(roles)) return 'claim_invalid'
   return undefined
 }
 
@@ -108,6 +108,15 @@ function isScope(value: Json): value is string {
 
 function isStringList(value: Json): value is readonly string[] {
   return Array.isArray(value) && value.every((item) => typeof item === 'string')
+}
+
+// RFC 9068 section 2.2.3.1: plain values, or SCIM's complex ones (RFC 7643 section 4.1.2), whose value is in `value`.
+function isRoleList(value: Json): boolean {
+  return Array.isArray(value) && value.every((item) => typeof item === 'string' || isComplexValue(item))
+}
+
+function isComplexValue(item: Json): boolean {
+  return typeof item === 'object' && item !== null && 'value' in item && typeof item['value'] === 'string'
 }
 
 // 1e999 parses to Infinity and never expires; fractions and values past 2^53 are read differently by different parsers.

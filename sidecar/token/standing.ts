@@ -28,7 +28,7 @@ interface AccessClaims {
   readonly iat: number
   readonly exp: number
   readonly scope?: string
-  readonly roles?: readonly string[]
+  readonly roles?: readonly (string | { readonly value: string })[]
 }
 
 const NONE: readonly string[] = Object.freeze([])
@@ -60,7 +60,7 @@ class RecognisedPrincipal implements Principal {
     this.tenant = tenant
     this.kind = claims.sub === claims.client_id ? 'machine' : 'user'
     this.scopes = claims.scope ? claims.scope.split(' ') : NONE
-    this.roles = claims.roles ?? NONE
+    this.roles = claims.roles?.map((role) => (typeof role === 'string' ? role : role.value)) ?? NONE
     this.issuedAt = claims.iat
     this.expiresAt = claims.exp
     this.jti = claims.jti

@@ -32,7 +32,11 @@ describe('row 39: a secret among published keys', () => {
   test.each(LEAKS)('%s refuses the whole set, in any place of it', (_, jwk) => {
     for (const keys of [[jwk], [jwk, good.jwk], [good.jwk, jwk]]) {
       const parsed = parseJwks(Buffer.from(JSON.stringify({ keys })), EVERY)
-      expect(parsed).toEqual({ ok: false, why: expect.stringContaining('withdraw it and rotate') })
+      expect(parsed).toEqual({
+        ok: false,
+        leaked: true,
+        why: expect.stringContaining('withdraw it and rotate'),
+      })
       expect(JSON.stringify(parsed)).not.toContain(String(jwk['d'] ?? jwk['k'] ?? 'nothing secret'))
     }
   })

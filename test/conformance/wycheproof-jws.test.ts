@@ -116,7 +116,7 @@ test('a set with a symmetric key is refused as a whole, in every JWK vector that
   expect(symmetric).toHaveLength(14)
   for (const group of symmetric) {
     const set = parseJwks(Buffer.from(JSON.stringify({ keys: keysOf(group) })), ALL_ALGORITHMS)
-    expect(set).toEqual({ ok: false, why: 'publishes a symmetric key; withdraw it and rotate' })
+    expect(set).toEqual({ ok: false, leaked: true, why: 'publishes a symmetric key; withdraw it and rotate' })
   }
 })
 

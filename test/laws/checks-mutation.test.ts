@@ -49,7 +49,7 @@ const DUTIES: Readonly<Record<string, readonly Duty[]>> = {
     [{ claims: { sub: '' } }, 'claim_invalid', 'allow'],
     [{ claims: { client_id: undefined } }, 'claim_missing', 'allow'],
     [{ claims: { jti: undefined } }, 'claim_missing', 'allow'],
-    [{ claims: { roles: 'admin' } }, 'claim_invalid', 'allow'],
+    [{ claims: { roles: 'admin' } }, 'claim_invalid', 'internal'],
   ],
 }
 

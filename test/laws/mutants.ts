@@ -143,7 +143,7 @@ function claimChange(atS: number): fc.Arbitrary<Change> {
       'invoice:read ',
       ['invoice:read'],
     ),
-    roles: fc.constantFrom<unknown>([], ['a'], 'a', ['a', 1]),
+    roles: fc.constantFrom<unknown>([], ['a'], 'a', ['a', 1], [{ value: 'a' }], [{ value: 1 }], [{}]),
     cnf: fc.constantFrom<unknown>({ jkt: 'a' }, {}, { kid: 'a' }),
     ignored: fc.anything({ maxDepth: 2, withNullPrototype: false }).map((value) => JSON.stringify(value)),
   }

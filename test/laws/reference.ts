@@ -87,7 +87,7 @@ const CLAIMS: readonly (readonly [name: string, fine: (claims: Members, rules: R
   ['aud', ({ aud }) => typeof aud === 'string' || texts(aud)],
   ['tenant', ({ tenant }, { tenants }) => tenants.some((one) => one === tenant)],
   ['cnf', (claims) => !('cnf' in claims)],
-  ['roles', ({ roles }) => roles === undefined || texts(roles)],
+  ['roles', ({ roles }) => roles === undefined || (Array.isArray(roles) && roles.every(isRole))],
   [
     'scope',
     ({ scope }, rules) =>
@@ -128,4 +128,10 @@ function names(text: string): number {
 function depth(value: unknown): number {
   if (typeof value !== 'object' || value === null) return 0
   return 1 + Math.max(0, ...Object.values(value).map(depth))
+}
+
+// A plain value, or SCIM's complex one.
+function isRole(role: unknown): boolean {
+  if (typeof role === 'string') return true
+  return typeof role === 'object' && role !== null && 'value' in role && typeof role.value === 'string'
 }

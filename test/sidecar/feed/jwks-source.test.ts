@@ -101,12 +101,13 @@ test.each<readonly [what: string, document: string | Error, why: string]>([
   ['no JSON', '<html>', 'the whole key set is refused: not JSON'],
   ['an error document', '{"error":"x"}', 'the whole key set is refused: no "keys" array'],
   ['no answer', new Error(`${URI}: answered with status 503`), 'answered with status 503'],
-])('%s never replaces what there is, and is reported', async (_what, document, why) => {
+])('%s never becomes keys, and is reported', async (_what, document, why) => {
   const source = open()
   await source.refresh(never)
   web[URI] = document
   expect(await source.refresh(never)).toBe(false)
-  expect(published).toEqual([GOOD])
+  // A published secret takes the keys away; everything else leaves them.
+  expect(published).toEqual(why.includes('publishes a') ? [GOOD, ''] : [GOOD])
   expect(source.problem()).toContain(why)
   expect(source.counts).toEqual({ ok: 1, failed: 1 })
   expect(reports.at(-1)).toEqual([
