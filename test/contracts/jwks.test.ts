@@ -259,3 +259,10 @@ test.each([
 ])('kid %j is acceptable: %s', (kid, ok) => {
   expect(isKid(kid)).toBe(ok)
 })
+
+test('a key nested 100,000 deep is refused alone; the other one is used', () => {
+  const bomb = `{"kid":"bomb","x":${'['.repeat(100_000)}${']'.repeat(100_000)}}`
+  const good = JSON.stringify(signingKey('RS256', 'good').jwk)
+  const parsed = parseJwks(Buffer.from(`{"keys":[${bomb},${good}]}`), new Set(['RS256']))
+  expect(parsed).toMatchObject({ ok: true, keys: [{ kid: 'good' }], refused: [{ kid: 'bomb' }] })
+})

@@ -23,6 +23,17 @@ test.each<readonly [change: Tree, path: string, what: string]>([
   [{ audience: '' }, 'audience', 'must be text'],
   [{ audience: ['a'] }, 'audience', 'must be text'],
   [{ audience: 'a'.repeat(513) }, 'audience', 'longer than 512 characters'],
+  [
+    { limits: { jwksRefreshSeconds: 300, jwksStaleSeconds: 599 } },
+    'limits.jwksStaleSeconds',
+    'must be at least twice jwksRefreshSeconds',
+  ],
+  [
+    issuer({ jwks: { uri: 'https://u:p@idp.example/jwks' } }),
+    'issuers[0].jwks.uri',
+    'must not hold a user or password',
+  ],
+  [issuer({ jwks: { uri: 'ftp://127.0.0.1/jwks' }, allowInsecureLoopback: true }), 'issuers[0].jwks', HTTPS],
   [{ exclusiveAudience: 'yes' }, 'exclusiveAudience', 'must be true or false'],
   [{ listen: undefined }, 'listen', REQUIRED],
   [listen({}), 'listen', REQUIRED],
