@@ -195,6 +195,12 @@ describe('planted in what it reads', () => {
     const refused = await sidecar.event('jwks_refresh_failed')
     expect(refused['problem']).toContain('private key')
     expect(await verdict(question({ token: token({ key: signingKey('RS256', 'leaky') }) }))).not.toBe('allow')
+    // Nothing of a provider that publishes secrets is believed, until it publishes a sound set again.
+    expect(await verdict(question({ token: token() }))).toBe('jwks_unavailable')
+    ground.publish([signingKey()])
+    sidecar.reload()
+    const again = async () => ((await verdict(question({ token: token() }))) === 'allow' ? true : undefined)
+    await until('the keys again', again)
   })
 
   test('a key file that is no key file', async () => {

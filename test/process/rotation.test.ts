@@ -154,7 +154,6 @@ describe('a key file', () => {
   test.each([
     ['garbage', '\u0000\u0001 no JSON at all'],
     ['an empty set', '{"keys":[]}'],
-    ['a set of symmetric keys', '{"keys":[{"kty":"oct","kid":"file-1","k":"c2VjcmV0"}]}'],
     ['a truncated set', JSON.stringify(jwksOf([first])).slice(0, -40)],
     ['nothing', ''],
   ])('replaced by %s keeps the old keys, and readyz and log say why', async (_what, text) => {
@@ -176,5 +175,23 @@ describe('a key file', () => {
     sidecar.reload()
     await eventually(raw, second, 'allow')
     expect((await sidecar.admin('/readyz')).text).not.toContain(ground.jwksFile)
+  })
+
+  test('replaced by a set with a secret in it takes the keys away, until a sound one comes', async () => {
+    using ground = openGround()
+    ground.publish([first])
+    await using sidecar = await startSidecar({ config: ground.config() })
+    using raw = openRaw(sidecar.unix)
+    expect(await verdictAt(raw, under(first))).toBe('allow')
+    replaceFile(ground.jwksFile, '{"keys":[{"kty":"oct","kid":"file-1","k":"c2VjcmV0"}]}')
+    sidecar.reload()
+    const published = await sidecar.event('jwks_secret_published')
+    expect(published['problem']).toContain('withdraw it and rotate')
+    await eventually(raw, first, 'jwks_unavailable')
+    expect((await sidecar.admin('/readyz')).status).toBe(503)
+    ground.publish([second])
+    sidecar.reload()
+    await eventually(raw, second, 'allow')
+    expect((await sidecar.admin('/readyz')).status).toBe(200)
   })
 })
