@@ -31,6 +31,7 @@ export interface StandaloneFeed {
 }
 
 const POLL_MS = 2_000
+const REREADS = 3
 
 type Files = ReadonlyMap<string, Buffer>
 
@@ -41,12 +42,19 @@ export function createStandaloneFeed(config: StandaloneConfig, needs: Standalone
   const inTurn = createTurns()
   let seen = ''
 
+  const mark = () => fingerprint(config.policyPath).catch((cause: Error) => `unreadable: ${cause.message}`)
   const readPolicy = async (force: boolean): Promise<void> => {
-    const unreadable = (cause: Error) => `unreadable: ${cause.message}`
-    const mark = await fingerprint(config.policyPath).catch(unreadable)
-    if (mark === seen && !force) return
-    seen = mark
-    const files = await readBundle(config.policyPath).catch((cause: Error) => cause.message)
+    let before = await mark()
+    if (before === seen && !force) return
+    let files = await readBundle(config.policyPath).catch((cause: Error) => cause.message)
+    // Swapped between two of its files, it was read half old and half new: read it again.
+    for (let again = 0; again < REREADS; again++) {
+      const after = await mark()
+      if (after === before) break
+      before = after
+      files = await readBundle(config.policyPath).catch((cause: Error) => cause.message)
+    }
+    seen = before
     await ledger.offerBundle(files)
   }
   const publish = (issuer: string, document: Buffer) => inTurn(() => ledger.offerKeys(issuer, document))
@@ -60,9 +68,9 @@ export function createStandaloneFeed(config: StandaloneConfig, needs: Standalone
   // The mark is taken before the file is read, so that a change in between is seen the next time.
   const readChangedKeys = async (signal: AbortSignal): Promise<void> => {
     for (const { issuer, path } of files) {
-      const mark = await fingerprint(path).catch(() => 'unreadable')
-      if (marks.get(issuer) === mark) continue
-      marks.set(issuer, mark)
+      const now = await fingerprint(path).catch(() => 'unreadable')
+      if (marks.get(issuer) === now) continue
+      marks.set(issuer, now)
       await sourceOf(issuer)?.refresh(signal)
     }
   }
