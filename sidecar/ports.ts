@@ -12,7 +12,10 @@ export type Random = () => number
 /** Resolves after `ms`, or rejects with the signal's reason as soon as it aborts. Never keeps the process alive. */
 export type Sleep = (ms: number, signal: AbortSignal) => Promise<void>
 
-/** Something broke, as opposed to: something was refused. Thrown by adapters only, caught in decide.ts and main.ts only. */
+/**
+ * Something broke, as opposed to: something was refused. Thrown by adapters only. In a check it is
+ * caught in decide.ts only, on the way into trust in trust/install.ts.
+ */
 export class Fault extends Error {
   readonly code: FaultCode
   constructor(code: FaultCode, message: string, cause?: unknown) {

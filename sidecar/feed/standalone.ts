@@ -43,16 +43,17 @@ export function createStandaloneFeed(config: StandaloneConfig, needs: Standalone
   let seen = ''
 
   const mark = () => fingerprint(config.policyPath).catch((cause: Error) => `unreadable: ${cause.message}`)
+  const read = () => readBundle(config.policyPath).catch((cause: Error) => cause.message)
   const readPolicy = async (force: boolean): Promise<void> => {
     let before = await mark()
     if (before === seen && !force) return
-    let files = await readBundle(config.policyPath).catch((cause: Error) => cause.message)
+    let files = await read()
     // Swapped between two of its files, it was read half old and half new: read it again.
     for (let again = 0; again < REREADS; again++) {
       const after = await mark()
       if (after === before) break
       before = after
-      files = await readBundle(config.policyPath).catch((cause: Error) => cause.message)
+      files = await read()
     }
     seen = before
     await ledger.offerBundle(files)

@@ -1,5 +1,6 @@
 import * as sdk from '@open-policy-agent/opa-wasm'
 import { Fault } from '../ports.ts'
+import { hostImports, refuseForeignImports } from './host.ts'
 
 // The package's types name exports that its ES module does not have; this is what is really there at 1.10.0.
 const { LoadedPolicy } = (sdk as unknown as { readonly default: { readonly LoadedPolicy: SdkConstructor } })
@@ -53,7 +54,6 @@ const SPARE_PAGES = 16
 /** Compiles beside whatever is serving, refuses what it cannot trust, and evaluates nothing yet. Rejects with Fault. */
 export async function loadEngine(source: EngineSource, limits: EngineLimits): Promise<Engine> {
   const module = await compile(source.wasm)
-  refuseForeignImports(module)
   let instance = instantiate(module, source, limits)
   let spent = false
   let busy = false
@@ -165,36 +165,15 @@ async function compile(wasm: Uint8Array): Promise<WebAssembly.Module> {
   }
 }
 
-const KNOWN_IMPORTS = new Set([
-  'memory',
-  'opa_abort',
-  'opa_println',
-  'opa_builtin0',
-  'opa_builtin1',
-  'opa_builtin2',
-  'opa_builtin3',
-  'opa_builtin4',
-])
-
-function refuseForeignImports(module: WebAssembly.Module): void {
-  const foreign = WebAssembly.Module.imports(module).find(
-    ({ module: from, name }) => from !== 'env' || !KNOWN_IMPORTS.has(name),
-  )
-  if (foreign)
-    throw new Fault(
-      'policy_fault',
-      `policy.wasm imports ${foreign.module}.${foreign.name}, which is not OPA's ABI`,
-    )
-}
-
 function instantiate(module: WebAssembly.Module, source: EngineSource, limits: EngineLimits): LiveInstance {
   const dataPages = Math.ceil((source.data.byteLength * DATA_EXPANSION) / PAGE_BYTES)
   const initial = dataPages + SPARE_PAGES
   const maximum = initial + Math.ceil(limits.memoryBytes / PAGE_BYTES)
   const memory = new WebAssembly.Memory({ initial, maximum })
-  const imports = { env: importsFor(memory) }
+  const env = hostImports(memory)
+  refuseForeignImports(module, env)
   try {
-    const instance = new WebAssembly.Instance(module, imports)
+    const instance = new WebAssembly.Instance(module, { env })
     const { minor, abi } = checkAbi(instance)
     refuseBuiltins(abi, memory)
     const entrypoint = entrypointNumber(abi, memory, source.entrypoint)
@@ -208,41 +187,6 @@ function instantiate(module: WebAssembly.Module, source: EngineSource, limits: E
       'policy.wasm does not start, or its data does not fit in its memory',
       cause,
     )
-  }
-}
-
-/** What OPA says when it aborts: a place in the policy and the kind of conflict. Anything else may hold a value of the input. */
-const PLACE = /^[\w./-]+\.rego:\d+:\d+: [a-z -]{1,80}$/
-const ABORT_BYTES = 256
-
-// The host offers no builtin at all: what OPA does not compile into the module does not exist for a policy.
-function importsFor(memory: WebAssembly.Memory): WebAssembly.ModuleImports {
-  const refuse = () => {
-    throw new Fault('policy_fault', 'the policy called a host builtin')
-  }
-  const abort = (address: number) => {
-    const view = Buffer.from(memory.buffer)
-    const end = view.indexOf(0, address)
-    const text = view.toString(
-      'latin1',
-      address,
-      Math.min(end < 0 ? view.length : end, address + ABORT_BYTES),
-    )
-    throw new Fault(
-      'policy_fault',
-      `the policy aborted: ${PLACE.test(text) ? text : 'it does not say where'}`,
-    )
-  }
-  return {
-    memory,
-    opa_abort: abort,
-    // A policy author cannot write into our log.
-    opa_println: () => undefined,
-    opa_builtin0: refuse,
-    opa_builtin1: refuse,
-    opa_builtin2: refuse,
-    opa_builtin3: refuse,
-    opa_builtin4: refuse,
   }
 }
 
