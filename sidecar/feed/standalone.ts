@@ -175,7 +175,7 @@ function messageFor(
   const { audience, exclusiveAudience, maxTokenLifetimeS } = config
   return {
     generation,
-    profile: { audience, exclusiveAudience, maxTokenLifetimeS },
+    profile: { audience, exclusiveAudience, maxTokenLifetimeS, leases: undefined, routes: [] },
     issuers: config.issuers.map(({ issuer, algorithms, skewS, tenant, location }) => {
       const document = documents.get(issuer)
       return {
@@ -188,9 +188,11 @@ function messageFor(
           notAfterMs: document?.notAfterMs ?? 0,
           refreshable: location.kind !== 'file',
         },
+        revokedKids: [],
       }
     }),
-    policy: { revision: revisionIn(files), files: [...files].map(bundleFile) },
+    policy: { revision: revisionIn(files), files: [...files].map(bundleFile), signature: undefined },
+    withheld: '',
   }
 }
 

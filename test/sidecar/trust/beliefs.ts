@@ -35,6 +35,7 @@ export function issuerMessage(stated: Stated = {}): Issuer {
       notAfterMs: stated.notAfterMs ?? 0,
       refreshable: stated.refreshable ?? true,
     },
+    revokedKids: [],
   }
 }
 
@@ -45,9 +46,16 @@ export function snapshotMessage(
 ): Snapshot {
   return {
     generation,
-    profile: { audience: AUDIENCE, exclusiveAudience: false, maxTokenLifetimeS: 3600 },
+    profile: {
+      audience: AUDIENCE,
+      exclusiveAudience: false,
+      maxTokenLifetimeS: 3600,
+      leases: undefined,
+      routes: [],
+    },
     issuers: issuers.map(issuerMessage),
     policy: policyMessage(INVOICES),
+    withheld: '',
     ...change,
   }
 }
@@ -60,6 +68,7 @@ export function policyMessage(files: ReadonlyMap<string, Uint8Array>): NonNullab
       sha256: hash('sha256', content, 'buffer'),
       size: content.length,
     })),
+    signature: undefined,
   }
 }
 

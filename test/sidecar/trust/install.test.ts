@@ -58,8 +58,12 @@ test.each([
 test('all problems are told at once, each with its path', async () => {
   const { install } = open()
   const bad = snapshotMessage(1, [{ algorithms: ['HS256'] }, {}, {}, { document: Buffer.from('no JSON') }], {
-    profile: { audience: '', exclusiveAudience: false, maxTokenLifetimeS: 5 },
-    policy: { revision: '', files: [{ path: 'policy.wasm', sha256: Buffer.alloc(32), size: 1 }] },
+    profile: { audience: '', exclusiveAudience: false, maxTokenLifetimeS: 5, leases: undefined, routes: [] },
+    policy: {
+      revision: '',
+      files: [{ path: 'policy.wasm', sha256: Buffer.alloc(32), size: 1 }],
+      signature: undefined,
+    },
   })
   const installed = await install(bad)
   expect(installed.ok ? [] : installed.problems).toEqual([
@@ -76,7 +80,7 @@ const noPolicy = ['policy.files: empty; a bundle has .manifest and policy.wasm']
 
 test.each<readonly [what: string, change: Partial<SnapshotMessage>, problems: readonly unknown[]]>([
   ['no policy', { policy: undefined }, noPolicy],
-  ['a policy without files', { policy: { revision: 'r', files: [] } }, noPolicy],
+  ['a policy without files', { policy: { revision: 'r', files: [], signature: undefined } }, noPolicy],
   [
     'a policy that does not load',
     { policy: policyMessage(new Map([...INVOICES].filter(([path]) => path !== 'policy.wasm'))) },

@@ -25,7 +25,14 @@ test('a good message becomes beliefs', () => {
 })
 
 const profile = (change: object) => ({
-  profile: { audience: 'a', exclusiveAudience: false, maxTokenLifetimeS: 60, ...change },
+  profile: {
+    audience: 'a',
+    exclusiveAudience: false,
+    maxTokenLifetimeS: 60,
+    leases: undefined,
+    routes: [],
+    ...change,
+  },
 })
 
 test.each<readonly [path: string, what: string, change: Partial<Snapshot>, ok: boolean]>([

@@ -6,10 +6,195 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
+import type { handleBidiStreamingCall, UntypedServiceImplementation } from "@grpc/grpc-js";
+import { TrustBundle } from "../../identity/v1/identity.ts";
 
 export const protobufPackage = "portcullis.feed.v1";
 
 export const protobufFileName = "portcullis/feed/v1/feed.proto";
+
+export const Staleness = {
+  STALENESS_UNSPECIFIED: 0,
+  STALENESS_STANDARD: 1,
+  STALENESS_STRICT: 2,
+  STALENESS_READ_DEGRADED: 3,
+} as const;
+
+export type Staleness = typeof Staleness[keyof typeof Staleness];
+
+export namespace Staleness {
+  export type STALENESS_UNSPECIFIED = typeof Staleness.STALENESS_UNSPECIFIED;
+  export type STALENESS_STANDARD = typeof Staleness.STALENESS_STANDARD;
+  export type STALENESS_STRICT = typeof Staleness.STALENESS_STRICT;
+  export type STALENESS_READ_DEGRADED = typeof Staleness.STALENESS_READ_DEGRADED;
+}
+
+export interface SubscribeRequest {
+  request:
+    | { $case: "hello"; hello: Hello }
+    | { $case: "ack"; ack: Ack }
+    | { $case: "nack"; nack: Nack }
+    | { $case: "want"; want: Want }
+    | { $case: "kidUnknown"; kidUnknown: KidUnknown }
+    | { $case: "recalled"; recalled: Recalled }
+    | //
+    /** Says that the sidecar is alive and what it holds; at least every 10 seconds. */
+    { $case: "held"; held: Held }
+    | undefined;
+}
+
+export interface SubscribeResponse {
+  /** Unique within the stream; empty where nothing is to be acknowledged. */
+  nonce: string;
+  response:
+    | { $case: "snapshot"; snapshot: Snapshot }
+    | { $case: "delta"; delta: Delta }
+    | { $case: "revocations"; revocations: Revocations }
+    | { $case: "trustBundle"; trustBundle: TrustBundle }
+    | { $case: "keyFreshness"; keyFreshness: KeyFreshness }
+    | { $case: "heartbeat"; heartbeat: Heartbeat }
+    | { $case: "chunk"; chunk: Chunk }
+    | { $case: "keysChecked"; keysChecked: KeysChecked }
+    | { $case: "recall"; recall: Recall }
+    | undefined;
+}
+
+/** What a sidecar already holds when it connects. An operator that knows less than its fleet learns it here before it serves. */
+export interface Hello {
+  held:
+    | Held
+    | undefined;
+  /** Version of the sidecar. */
+  version: string;
+}
+
+/** The newest that is in effect; zeros for nothing yet. */
+export interface Held {
+  generation: number;
+  revocationHead: number;
+  trustSequence: number;
+  /** SHA-256 over the canonical list of the policy's files, 32 bytes. */
+  policyDigest: Buffer;
+}
+
+/** What was sent under the nonce is in effect. */
+export interface Ack {
+  nonce: string;
+  held: Held | undefined;
+}
+
+/** What was sent under the nonce changed nothing. At most 8 problems of at most 512 bytes. */
+export interface Nack {
+  nonce: string;
+  problems: string[];
+  held: Held | undefined;
+}
+
+/** Asks for a blob that the newest snapshot references and the sidecar does not hold; any other is refused. */
+export interface Want {
+  sha256: Buffer;
+}
+
+/** A token names a `kid` that the key set lacks: have the keys fetched now. */
+export interface KidUnknown {
+  /** Chosen by the sidecar, echoed in KeysChecked. */
+  question: number;
+  issuer: string;
+  /** At most 256 bytes. */
+  kid: string;
+}
+
+/** Answer to a KidUnknown, sent after whatever the fetch brought. */
+export interface KeysChecked {
+  question: number;
+  /** Whether a fetch that began after the question has succeeded. */
+  fetched: boolean;
+}
+
+/** The operator is behind its fleet (its database was restored to an older state): tell what you hold. */
+export interface Recall {
+}
+
+/** Everything that a sidecar knows and its operator may have forgotten. */
+export interface Recalled {
+  held: Held | undefined;
+  revocations: Revocations | undefined;
+}
+
+/** A snapshot told by what changed since another one. */
+export interface Delta {
+  /** The generation that this builds on; a sidecar in another one refuses. */
+  baseGeneration: number;
+  generation: number;
+  /** Issuers that are new or changed, whole. */
+  issuers: Issuer[];
+  /** Issuers that are gone, by `issuer`. */
+  removedIssuers: string[];
+  /** Unset when unchanged. */
+  profile: Profile | undefined;
+  policy: Policy | undefined;
+}
+
+/** Keys whose source has confirmed them again. Changes no generation. */
+export interface KeyFreshness {
+  terms: KeyTerm[];
+}
+
+export interface KeyTerm {
+  issuer: string;
+  notAfterMs: number;
+}
+
+/** Renews the revocation lease of a sidecar whose revocation head is the one named here. Sent about every second. */
+export interface Heartbeat {
+  revocationHead: number;
+  /** The operator's clock, milliseconds since the epoch. */
+  atMs: number;
+}
+
+/** Deny facts, by position in the operator's log. */
+export interface Revocations {
+  /** Position after this message. Never goes backwards. */
+  head: number;
+  /** Position that this message builds on; 0 when it holds everything that is in force. */
+  base: number;
+  /** At most 4096 in one message; more come in further ones. */
+  entries: Revocation[];
+  /** Ids of entries that are no longer in force. */
+  removed: string[];
+}
+
+/** One deny fact. */
+export interface Revocation {
+  /** Stable; at most 128 bytes. */
+  id: string;
+  /** Exact value of `iss` whose tokens are meant. */
+  issuer: string;
+  subject:
+    | { $case: "jti"; jti: string }
+    | { $case: "sid"; sid: string }
+    | { $case: "sub"; sub: string }
+    | { $case: "clientId"; clientId: string }
+    | { $case: "kid"; kid: string }
+    | { $case: "tenant"; tenant: string }
+    | //
+    /** Everything this issuer issued; only with `issued_before_ms`. */
+    { $case: "everything"; everything: boolean }
+    | undefined;
+  /** Only tokens with `iat` at or before this moment, milliseconds since the epoch; 0 for all. */
+  issuedBeforeMs: number;
+  /** When the entry may be forgotten, milliseconds since the epoch; never 0. */
+  expiresAtMs: number;
+}
+
+/** A part of a blob. The parts of one blob come in order and without gaps, at most 64 KiB each; blobs may alternate. */
+export interface Chunk {
+  sha256: Buffer;
+  offset: number;
+  /** Size of the whole blob. */
+  size: number;
+  content: Buffer;
+}
 
 /** A complete, self-consistent set of beliefs. All of it takes effect at once or none of it does. */
 export interface Snapshot {
@@ -20,7 +205,11 @@ export interface Snapshot {
     | undefined;
   /** At least 1, at most 32, unique by `issuer`. */
   issuers: Issuer[];
-  policy: Policy | undefined;
+  policy:
+    | Policy
+    | undefined;
+  /** Why everything is denied, for people; empty when it is not. Then the other fields may be empty. At most 512 bytes. */
+  withheld: string;
 }
 
 /** What this workload expects of every token. */
@@ -31,6 +220,26 @@ export interface Profile {
   exclusiveAudience: boolean;
   /** Largest accepted `exp - iat`, seconds, 60 to 86400. */
   maxTokenLifetimeS: number;
+  /** How long revocations may be unconfirmed; unset where none are pushed (standalone). */
+  leases:
+    | Leases
+    | undefined;
+  /** At most 64. An action that none names is standard. */
+  routes: Route[];
+}
+
+/** How long after the last heartbeat a sidecar still trusts what it knows of revocations, milliseconds, 1,000 to 900,000. */
+export interface Leases {
+  standardMs: number;
+  strictMs: number;
+  readDegradedMs: number;
+}
+
+/** Actions that are held to another lease than the standard one. */
+export interface Route {
+  /** Exact names, or prefixes that end in `*`; at most 64. The longest match decides. */
+  actions: string[];
+  staleness: Staleness;
 }
 
 /** Whose tokens are believed, and for what. */
@@ -48,7 +257,11 @@ export interface Issuer {
     { $case: "fixedTenant"; fixedTenant: string }
     | { $case: "tenantClaim"; tenantClaim: TenantClaim }
     | undefined;
-  keys: KeySet | undefined;
+  keys:
+    | KeySet
+    | undefined;
+  /** Keys that are not believed although they are published. At most 64. */
+  revokedKids: string[];
 }
 
 /** The tenant is read from a claim and must be one of a closed list. */
@@ -74,6 +287,15 @@ export interface Policy {
   revision: string;
   /** Files of the unpacked OPA bundle. At most 64. */
   files: BundleFile[];
+  /** By the operator's bundle key, over the canonical list of files; unset in standalone mode. */
+  signature: PolicySignature | undefined;
+}
+
+export interface PolicySignature {
+  /** `BundleKey.id` of the trust bundle. */
+  keyId: string;
+  /** ECDSA P-256 with SHA-256, IEEE P1363 form, 64 bytes. */
+  value: Buffer;
 }
 
 /** One content-addressed file. */
@@ -86,8 +308,1370 @@ export interface BundleFile {
   size: number;
 }
 
+function createBaseSubscribeRequest(): SubscribeRequest {
+  return { request: undefined };
+}
+
+export const SubscribeRequest: MessageFns<SubscribeRequest> = {
+  encode(message: SubscribeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.request?.$case) {
+      case "hello":
+        Hello.encode(message.request.hello, writer.uint32(10).fork()).join();
+        break;
+      case "ack":
+        Ack.encode(message.request.ack, writer.uint32(18).fork()).join();
+        break;
+      case "nack":
+        Nack.encode(message.request.nack, writer.uint32(26).fork()).join();
+        break;
+      case "want":
+        Want.encode(message.request.want, writer.uint32(34).fork()).join();
+        break;
+      case "kidUnknown":
+        KidUnknown.encode(message.request.kidUnknown, writer.uint32(42).fork()).join();
+        break;
+      case "recalled":
+        Recalled.encode(message.request.recalled, writer.uint32(50).fork()).join();
+        break;
+      case "held":
+        Held.encode(message.request.held, writer.uint32(58).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SubscribeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSubscribeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.request = { $case: "hello", hello: Hello.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.request = { $case: "ack", ack: Ack.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.request = { $case: "nack", nack: Nack.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.request = { $case: "want", want: Want.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.request = { $case: "kidUnknown", kidUnknown: KidUnknown.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.request = { $case: "recalled", recalled: Recalled.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.request = { $case: "held", held: Held.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseSubscribeResponse(): SubscribeResponse {
+  return { nonce: "", response: undefined };
+}
+
+export const SubscribeResponse: MessageFns<SubscribeResponse> = {
+  encode(message: SubscribeResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nonce !== "") {
+      writer.uint32(10).string(message.nonce);
+    }
+    switch (message.response?.$case) {
+      case "snapshot":
+        Snapshot.encode(message.response.snapshot, writer.uint32(18).fork()).join();
+        break;
+      case "delta":
+        Delta.encode(message.response.delta, writer.uint32(26).fork()).join();
+        break;
+      case "revocations":
+        Revocations.encode(message.response.revocations, writer.uint32(34).fork()).join();
+        break;
+      case "trustBundle":
+        TrustBundle.encode(message.response.trustBundle, writer.uint32(42).fork()).join();
+        break;
+      case "keyFreshness":
+        KeyFreshness.encode(message.response.keyFreshness, writer.uint32(50).fork()).join();
+        break;
+      case "heartbeat":
+        Heartbeat.encode(message.response.heartbeat, writer.uint32(58).fork()).join();
+        break;
+      case "chunk":
+        Chunk.encode(message.response.chunk, writer.uint32(66).fork()).join();
+        break;
+      case "keysChecked":
+        KeysChecked.encode(message.response.keysChecked, writer.uint32(74).fork()).join();
+        break;
+      case "recall":
+        Recall.encode(message.response.recall, writer.uint32(82).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SubscribeResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSubscribeResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nonce = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.response = { $case: "snapshot", snapshot: Snapshot.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.response = { $case: "delta", delta: Delta.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.response = { $case: "revocations", revocations: Revocations.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.response = { $case: "trustBundle", trustBundle: TrustBundle.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.response = { $case: "keyFreshness", keyFreshness: KeyFreshness.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.response = { $case: "heartbeat", heartbeat: Heartbeat.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.response = { $case: "chunk", chunk: Chunk.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.response = { $case: "keysChecked", keysChecked: KeysChecked.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.response = { $case: "recall", recall: Recall.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseHello(): Hello {
+  return { held: undefined, version: "" };
+}
+
+export const Hello: MessageFns<Hello> = {
+  encode(message: Hello, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.held !== undefined) {
+      Held.encode(message.held, writer.uint32(10).fork()).join();
+    }
+    if (message.version !== "") {
+      writer.uint32(18).string(message.version);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Hello {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHello();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.held = Held.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.version = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseHeld(): Held {
+  return { generation: 0, revocationHead: 0, trustSequence: 0, policyDigest: Buffer.alloc(0) };
+}
+
+export const Held: MessageFns<Held> = {
+  encode(message: Held, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.generation !== 0) {
+      writer.uint32(8).uint64(message.generation);
+    }
+    if (message.revocationHead !== 0) {
+      writer.uint32(16).uint64(message.revocationHead);
+    }
+    if (message.trustSequence !== 0) {
+      writer.uint32(24).uint64(message.trustSequence);
+    }
+    if (message.policyDigest.length !== 0) {
+      writer.uint32(34).bytes(message.policyDigest);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Held {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHeld();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.generation = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.revocationHead = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.trustSequence = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.policyDigest = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseAck(): Ack {
+  return { nonce: "", held: undefined };
+}
+
+export const Ack: MessageFns<Ack> = {
+  encode(message: Ack, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nonce !== "") {
+      writer.uint32(10).string(message.nonce);
+    }
+    if (message.held !== undefined) {
+      Held.encode(message.held, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Ack {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAck();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nonce = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.held = Held.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseNack(): Nack {
+  return { nonce: "", problems: [], held: undefined };
+}
+
+export const Nack: MessageFns<Nack> = {
+  encode(message: Nack, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nonce !== "") {
+      writer.uint32(10).string(message.nonce);
+    }
+    for (const v of message.problems) {
+      writer.uint32(18).string(v!);
+    }
+    if (message.held !== undefined) {
+      Held.encode(message.held, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Nack {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNack();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nonce = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.problems.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.held = Held.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseWant(): Want {
+  return { sha256: Buffer.alloc(0) };
+}
+
+export const Want: MessageFns<Want> = {
+  encode(message: Want, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sha256.length !== 0) {
+      writer.uint32(10).bytes(message.sha256);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Want {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWant();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sha256 = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseKidUnknown(): KidUnknown {
+  return { question: 0, issuer: "", kid: "" };
+}
+
+export const KidUnknown: MessageFns<KidUnknown> = {
+  encode(message: KidUnknown, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.question !== 0) {
+      writer.uint32(8).uint64(message.question);
+    }
+    if (message.issuer !== "") {
+      writer.uint32(18).string(message.issuer);
+    }
+    if (message.kid !== "") {
+      writer.uint32(26).string(message.kid);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): KidUnknown {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseKidUnknown();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.question = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.issuer = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.kid = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseKeysChecked(): KeysChecked {
+  return { question: 0, fetched: false };
+}
+
+export const KeysChecked: MessageFns<KeysChecked> = {
+  encode(message: KeysChecked, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.question !== 0) {
+      writer.uint32(8).uint64(message.question);
+    }
+    if (message.fetched !== false) {
+      writer.uint32(16).bool(message.fetched);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): KeysChecked {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseKeysChecked();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.question = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.fetched = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseRecall(): Recall {
+  return {};
+}
+
+export const Recall: MessageFns<Recall> = {
+  encode(_: Recall, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Recall {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRecall();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseRecalled(): Recalled {
+  return { held: undefined, revocations: undefined };
+}
+
+export const Recalled: MessageFns<Recalled> = {
+  encode(message: Recalled, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.held !== undefined) {
+      Held.encode(message.held, writer.uint32(10).fork()).join();
+    }
+    if (message.revocations !== undefined) {
+      Revocations.encode(message.revocations, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Recalled {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRecalled();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.held = Held.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.revocations = Revocations.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseDelta(): Delta {
+  return { baseGeneration: 0, generation: 0, issuers: [], removedIssuers: [], profile: undefined, policy: undefined };
+}
+
+export const Delta: MessageFns<Delta> = {
+  encode(message: Delta, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.baseGeneration !== 0) {
+      writer.uint32(8).uint64(message.baseGeneration);
+    }
+    if (message.generation !== 0) {
+      writer.uint32(16).uint64(message.generation);
+    }
+    for (const v of message.issuers) {
+      Issuer.encode(v!, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.removedIssuers) {
+      writer.uint32(34).string(v!);
+    }
+    if (message.profile !== undefined) {
+      Profile.encode(message.profile, writer.uint32(42).fork()).join();
+    }
+    if (message.policy !== undefined) {
+      Policy.encode(message.policy, writer.uint32(50).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Delta {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDelta();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.baseGeneration = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.generation = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.issuers.push(Issuer.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.removedIssuers.push(reader.string());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.profile = Profile.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.policy = Policy.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseKeyFreshness(): KeyFreshness {
+  return { terms: [] };
+}
+
+export const KeyFreshness: MessageFns<KeyFreshness> = {
+  encode(message: KeyFreshness, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.terms) {
+      KeyTerm.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): KeyFreshness {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseKeyFreshness();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.terms.push(KeyTerm.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseKeyTerm(): KeyTerm {
+  return { issuer: "", notAfterMs: 0 };
+}
+
+export const KeyTerm: MessageFns<KeyTerm> = {
+  encode(message: KeyTerm, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.issuer !== "") {
+      writer.uint32(10).string(message.issuer);
+    }
+    if (message.notAfterMs !== 0) {
+      writer.uint32(16).uint64(message.notAfterMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): KeyTerm {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseKeyTerm();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.issuer = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.notAfterMs = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseHeartbeat(): Heartbeat {
+  return { revocationHead: 0, atMs: 0 };
+}
+
+export const Heartbeat: MessageFns<Heartbeat> = {
+  encode(message: Heartbeat, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.revocationHead !== 0) {
+      writer.uint32(8).uint64(message.revocationHead);
+    }
+    if (message.atMs !== 0) {
+      writer.uint32(16).uint64(message.atMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Heartbeat {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHeartbeat();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.revocationHead = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.atMs = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseRevocations(): Revocations {
+  return { head: 0, base: 0, entries: [], removed: [] };
+}
+
+export const Revocations: MessageFns<Revocations> = {
+  encode(message: Revocations, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.head !== 0) {
+      writer.uint32(8).uint64(message.head);
+    }
+    if (message.base !== 0) {
+      writer.uint32(16).uint64(message.base);
+    }
+    for (const v of message.entries) {
+      Revocation.encode(v!, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.removed) {
+      writer.uint32(34).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Revocations {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRevocations();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.head = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.base = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.entries.push(Revocation.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.removed.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseRevocation(): Revocation {
+  return { id: "", issuer: "", subject: undefined, issuedBeforeMs: 0, expiresAtMs: 0 };
+}
+
+export const Revocation: MessageFns<Revocation> = {
+  encode(message: Revocation, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.issuer !== "") {
+      writer.uint32(18).string(message.issuer);
+    }
+    switch (message.subject?.$case) {
+      case "jti":
+        writer.uint32(26).string(message.subject.jti);
+        break;
+      case "sid":
+        writer.uint32(34).string(message.subject.sid);
+        break;
+      case "sub":
+        writer.uint32(42).string(message.subject.sub);
+        break;
+      case "clientId":
+        writer.uint32(50).string(message.subject.clientId);
+        break;
+      case "kid":
+        writer.uint32(58).string(message.subject.kid);
+        break;
+      case "tenant":
+        writer.uint32(66).string(message.subject.tenant);
+        break;
+      case "everything":
+        writer.uint32(72).bool(message.subject.everything);
+        break;
+    }
+    if (message.issuedBeforeMs !== 0) {
+      writer.uint32(80).uint64(message.issuedBeforeMs);
+    }
+    if (message.expiresAtMs !== 0) {
+      writer.uint32(88).uint64(message.expiresAtMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Revocation {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRevocation();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.issuer = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.subject = { $case: "jti", jti: reader.string() };
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.subject = { $case: "sid", sid: reader.string() };
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.subject = { $case: "sub", sub: reader.string() };
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.subject = { $case: "clientId", clientId: reader.string() };
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.subject = { $case: "kid", kid: reader.string() };
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.subject = { $case: "tenant", tenant: reader.string() };
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.subject = { $case: "everything", everything: reader.bool() };
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.issuedBeforeMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.expiresAtMs = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseChunk(): Chunk {
+  return { sha256: Buffer.alloc(0), offset: 0, size: 0, content: Buffer.alloc(0) };
+}
+
+export const Chunk: MessageFns<Chunk> = {
+  encode(message: Chunk, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sha256.length !== 0) {
+      writer.uint32(10).bytes(message.sha256);
+    }
+    if (message.offset !== 0) {
+      writer.uint32(16).uint64(message.offset);
+    }
+    if (message.size !== 0) {
+      writer.uint32(24).uint64(message.size);
+    }
+    if (message.content.length !== 0) {
+      writer.uint32(34).bytes(message.content);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Chunk {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChunk();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sha256 = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.offset = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.size = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.content = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseSnapshot(): Snapshot {
-  return { generation: 0, profile: undefined, issuers: [], policy: undefined };
+  return { generation: 0, profile: undefined, issuers: [], policy: undefined, withheld: "" };
 }
 
 export const Snapshot: MessageFns<Snapshot> = {
@@ -103,6 +1687,9 @@ export const Snapshot: MessageFns<Snapshot> = {
     }
     if (message.policy !== undefined) {
       Policy.encode(message.policy, writer.uint32(34).fork()).join();
+    }
+    if (message.withheld !== "") {
+      writer.uint32(42).string(message.withheld);
     }
     return writer;
   },
@@ -152,6 +1739,14 @@ export const Snapshot: MessageFns<Snapshot> = {
             message.policy = Policy.decode(reader, reader.uint32());
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.withheld = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -166,7 +1761,7 @@ export const Snapshot: MessageFns<Snapshot> = {
 };
 
 function createBaseProfile(): Profile {
-  return { audience: "", exclusiveAudience: false, maxTokenLifetimeS: 0 };
+  return { audience: "", exclusiveAudience: false, maxTokenLifetimeS: 0, leases: undefined, routes: [] };
 }
 
 export const Profile: MessageFns<Profile> = {
@@ -179,6 +1774,12 @@ export const Profile: MessageFns<Profile> = {
     }
     if (message.maxTokenLifetimeS !== 0) {
       writer.uint32(24).uint32(message.maxTokenLifetimeS);
+    }
+    if (message.leases !== undefined) {
+      Leases.encode(message.leases, writer.uint32(34).fork()).join();
+    }
+    for (const v of message.routes) {
+      Route.encode(v!, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -220,6 +1821,147 @@ export const Profile: MessageFns<Profile> = {
             message.maxTokenLifetimeS = reader.uint32();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.leases = Leases.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.routes.push(Route.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseLeases(): Leases {
+  return { standardMs: 0, strictMs: 0, readDegradedMs: 0 };
+}
+
+export const Leases: MessageFns<Leases> = {
+  encode(message: Leases, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.standardMs !== 0) {
+      writer.uint32(8).uint32(message.standardMs);
+    }
+    if (message.strictMs !== 0) {
+      writer.uint32(16).uint32(message.strictMs);
+    }
+    if (message.readDegradedMs !== 0) {
+      writer.uint32(24).uint32(message.readDegradedMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Leases {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLeases();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.standardMs = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.strictMs = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.readDegradedMs = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseRoute(): Route {
+  return { actions: [], staleness: 0 };
+}
+
+export const Route: MessageFns<Route> = {
+  encode(message: Route, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.actions) {
+      writer.uint32(10).string(v!);
+    }
+    if (message.staleness !== 0) {
+      writer.uint32(16).int32(message.staleness);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Route {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRoute();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.actions.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.staleness = reader.int32() as any;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -234,7 +1976,7 @@ export const Profile: MessageFns<Profile> = {
 };
 
 function createBaseIssuer(): Issuer {
-  return { issuer: "", algorithms: [], skewS: 0, tenant: undefined, keys: undefined };
+  return { issuer: "", algorithms: [], skewS: 0, tenant: undefined, keys: undefined, revokedKids: [] };
 }
 
 export const Issuer: MessageFns<Issuer> = {
@@ -258,6 +2000,9 @@ export const Issuer: MessageFns<Issuer> = {
     }
     if (message.keys !== undefined) {
       KeySet.encode(message.keys, writer.uint32(50).fork()).join();
+    }
+    for (const v of message.revokedKids) {
+      writer.uint32(58).string(v!);
     }
     return writer;
   },
@@ -321,6 +2066,14 @@ export const Issuer: MessageFns<Issuer> = {
             }
 
             message.keys = KeySet.decode(reader, reader.uint32());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.revokedKids.push(reader.string());
             continue;
           }
         }
@@ -462,7 +2215,7 @@ export const KeySet: MessageFns<KeySet> = {
 };
 
 function createBasePolicy(): Policy {
-  return { revision: "", files: [] };
+  return { revision: "", files: [], signature: undefined };
 }
 
 export const Policy: MessageFns<Policy> = {
@@ -472,6 +2225,9 @@ export const Policy: MessageFns<Policy> = {
     }
     for (const v of message.files) {
       BundleFile.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.signature !== undefined) {
+      PolicySignature.encode(message.signature, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -503,6 +2259,71 @@ export const Policy: MessageFns<Policy> = {
             }
 
             message.files.push(BundleFile.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.signature = PolicySignature.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBasePolicySignature(): PolicySignature {
+  return { keyId: "", value: Buffer.alloc(0) };
+}
+
+export const PolicySignature: MessageFns<PolicySignature> = {
+  encode(message: PolicySignature, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.keyId !== "") {
+      writer.uint32(10).string(message.keyId);
+    }
+    if (message.value.length !== 0) {
+      writer.uint32(18).bytes(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PolicySignature {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePolicySignature();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.keyId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = Buffer.from(reader.bytes());
             continue;
           }
         }
@@ -585,6 +2406,39 @@ export const BundleFile: MessageFns<BundleFile> = {
     }
   },
 };
+
+/**
+ * How beliefs travel from the operator to a sidecar: one bidirectional stream over mutual TLS; the client certificate is the pod's
+ * control SVID and says who is speaking.
+ */
+export type FeedService = typeof FeedService;
+export const FeedService = {
+  /**
+   * The first request is a Hello. The server sends the trust bundle, all revocations and a snapshot, then changes: revocations before
+   * keys before policies. Everything but a Heartbeat, a Chunk, KeysChecked and a Recall carries a nonce and is answered by an Ack after it has taken
+   * effect, or by a Nack that changes nothing. UNAUTHENTICATED or PERMISSION_DENIED: not a control SVID of a living pod.
+   * RESOURCE_EXHAUSTED: too many streams here, come back with back-off. UNAVAILABLE at the end of a connection's age.
+   */
+  subscribe: {
+    path: "/portcullis.feed.v1.Feed/Subscribe" as const,
+    requestStream: true as const,
+    responseStream: true as const,
+    requestSerialize: (value: SubscribeRequest): Buffer => Buffer.from(SubscribeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SubscribeRequest => SubscribeRequest.decode(value),
+    responseSerialize: (value: SubscribeResponse): Buffer => Buffer.from(SubscribeResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SubscribeResponse => SubscribeResponse.decode(value),
+  },
+} as const;
+
+export interface FeedServer extends UntypedServiceImplementation {
+  /**
+   * The first request is a Hello. The server sends the trust bundle, all revocations and a snapshot, then changes: revocations before
+   * keys before policies. Everything but a Heartbeat, a Chunk, KeysChecked and a Recall carries a nonce and is answered by an Ack after it has taken
+   * effect, or by a Nack that changes nothing. UNAUTHENTICATED or PERMISSION_DENIED: not a control SVID of a living pod.
+   * RESOURCE_EXHAUSTED: too many streams here, come back with back-off. UNAVAILABLE at the end of a connection's age.
+   */
+  subscribe: handleBidiStreamingCall<SubscribeRequest, SubscribeResponse>;
+}
 
 function longToNumber(int64: { toString(): string }): number {
   const num = globalThis.Number(int64.toString());
