@@ -4,11 +4,11 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { setFlagsFromString } from 'node:v8'
+import { fetchDocument } from '../contracts/fetch.ts'
 import { checkConfig } from './check-config.ts'
 import { type Config, configPath, readConfig } from './config.ts'
 import { createDecide } from './decide.ts'
 import { readBundle } from './feed/bundle-files.ts'
-import { fetchDocument } from './feed/fetch.ts'
 import { createStandaloneFeed } from './feed/standalone.ts'
 import {
   APPLICATION_ENTRYPOINT,

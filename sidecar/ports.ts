@@ -1,3 +1,4 @@
+import type { FetchRules } from '../contracts/fetch.ts'
 import type { Reason } from './decision.ts'
 import type { Moment } from './request.ts'
 
@@ -80,10 +81,3 @@ export type RefreshKeys = (issuer: string, signal: AbortSignal) => Promise<boole
 
 /** One outgoing HTTP GET. Rejects with a Fault-free Error that names the URL and what went wrong. */
 export type FetchDocument = (url: string, rules: FetchRules, signal: AbortSignal) => Promise<Buffer>
-export interface FetchRules {
-  /** Plain http, and addresses of the loopback. */
-  readonly insecureLoopback: boolean
-  /** RFC 1918, ULA and carrier-grade NAT addresses: identity providers inside the cluster. */
-  readonly privateAddresses: boolean
-  readonly maxBytes: number
-}

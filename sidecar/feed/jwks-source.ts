@@ -1,5 +1,6 @@
+import type { FetchRules } from '../../contracts/fetch.ts'
 import { JWKS_LIMITS, parseJwks } from '../../contracts/jwks.ts'
-import type { FetchDocument, FetchRules, Monotonic, Random, Report, Sleep } from '../ports.ts'
+import type { FetchDocument, Monotonic, Random, Report, Sleep } from '../ports.ts'
 import type { JwksLocation, JwksSourceConfig } from '../settings.ts'
 import { readBounded } from './bounded-file.ts'
 

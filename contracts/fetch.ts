@@ -2,24 +2,58 @@ import { lookup as resolve } from 'node:dns/promises'
 import { get as httpGet, type IncomingMessage } from 'node:http'
 import { get as httpsGet } from 'node:https'
 import { isIP, type LookupFunction } from 'node:net'
-import type { FetchDocument, FetchRules } from '../ports.ts'
-import { reachOf } from './addresses.ts'
+import { reachOf } from './fetch/addresses.ts'
+
+/** What one GET may do. */
+export interface FetchRules {
+  /** Plain http, and addresses of the loopback. */
+  readonly insecureLoopback: boolean
+  /** RFC 1918, ULA and carrier-grade NAT addresses: identity providers inside the cluster. */
+  readonly privateAddresses: boolean
+  readonly maxBytes: number
+  /** Certificate authorities to trust in place of the system's, PEM. */
+  readonly ca?: string
+  /** Entity tag of what is held already (RFC 9110 section 13.1.2). */
+  readonly etag?: string
+  /** What the body has to be; JSON unless stated. */
+  readonly expects?: 'json' | 'gzip'
+}
+
+/** What came: a document, or the word that the one with the given entity tag is still current. */
+export type Fetched =
+  | { readonly changed: true; readonly body: Buffer; readonly etag: string | undefined }
+  | { readonly changed: false }
 
 const TOTAL_MS = 5_000
-const JSON_TYPES = /^application\/(?:json|jwk-set\+json|[a-z0-9.+-]+\+json)\s*(?:;|$)/i
+const TYPES = {
+  json: /^application\/(?:json|jwk-set\+json|[a-z0-9.+-]+\+json)\s*(?:;|$)/i,
+  gzip: /^application\/(?:gzip|x-gzip|x-tar|octet-stream|vnd\.openpolicyagent\.bundles)\s*(?:;|$)/i,
+} as const
+const ETAG_LENGTH = 256
+
+/** One GET of a JSON document, by the rules of `fetchVersion`. */
+export async function fetchDocument(text: string, rules: FetchRules, signal: AbortSignal): Promise<Buffer> {
+  const { etag: _etag, ...unconditional } = rules
+  const fetched = await fetchVersion(text, unconditional, signal)
+  if (!fetched.changed) throw new Error(`${text}: answered "not modified" to a question without condition`)
+  return fetched.body
+}
 
 /**
- * One GET of a JSON document, hardened against being turned inward: https (plain http to loopback only, and only when allowed),
- * no redirect, no proxy, the resolved address checked and pinned, 200 only, JSON only, bounded size and time.
+ * One GET, hardened against being turned inward: https (plain http to loopback only, and only when allowed), no redirect, no
+ * proxy, the resolved address checked and pinned, 200 (or 304 to an entity tag) only, the expected type only, bounded size and time.
  */
-export const fetchDocument: FetchDocument = async (text, rules, signal) => {
+export async function fetchVersion(text: string, rules: FetchRules, signal: AbortSignal): Promise<Fetched> {
   const url = allowedUrl(text, rules)
   const within = AbortSignal.any([signal, AbortSignal.timeout(TOTAL_MS)])
   const address = await allowedAddress(url, rules, within)
-  const response = await request(url, address, within)
+  const response = await request(url, { address, rules }, within)
   try {
-    checkResponse(response, text)
-    return await readBody(response, text, rules.maxBytes)
+    if (response.statusCode === 304 && rules.etag !== undefined) return { changed: false }
+    checkResponse(response, text, rules.expects ?? 'json')
+    const body = await readBody(response, text, rules.maxBytes)
+    const { etag } = response.headers
+    return { changed: true, body, etag: etag && etag.length <= ETAG_LENGTH ? etag : undefined }
   } catch (cause) {
     throw within.aborted && !signal.aborted
       ? new Error(`${text}: no complete answer within ${TOTAL_MS} ms`, { cause })
@@ -70,7 +104,12 @@ async function resolved(host: string, signal: AbortSignal): Promise<string> {
   }
 }
 
-function request(url: URL, address: string, signal: AbortSignal): Promise<IncomingMessage> {
+interface Road {
+  readonly address: string
+  readonly rules: FetchRules
+}
+
+function request(url: URL, { address, rules }: Road, signal: AbortSignal): Promise<IncomingMessage> {
   const { promise, resolve: done, reject } = Promise.withResolvers<IncomingMessage>()
   const family = isIP(address)
   // The address that was checked is the one connected to: a second resolution could answer differently (DNS rebinding).
@@ -78,21 +117,30 @@ function request(url: URL, address: string, signal: AbortSignal): Promise<Incomi
     if (options.all) callback(null, [{ address, family }])
     else callback(null, address, family)
   }
-  const options = { signal, lookup, agent: false, headers: { accept: 'application/json' } } as const
+  const headers = {
+    accept: rules.expects === 'gzip' ? 'application/gzip' : 'application/json',
+    ...(rules.etag === undefined ? {} : { 'if-none-match': rules.etag }),
+  }
+  const options = { signal, lookup, agent: false, headers } as const
+  const trust = rules.ca === undefined ? {} : { ca: rules.ca }
   const outgoing =
     url.protocol === 'https:'
-      ? httpsGet(url, { ...options, rejectUnauthorized: true }, done)
+      ? httpsGet(url, { ...options, ...trust, rejectUnauthorized: true }, done)
       : httpGet(url, options, done)
   outgoing.once('error', (cause) => reject(new Error(`${url.href}: ${cause.message}`, { cause })))
   return promise
 }
 
-function checkResponse(response: IncomingMessage, url: string): void {
+function checkResponse(response: IncomingMessage, url: string, expects: keyof typeof TYPES): void {
   const { statusCode = 0, headers } = response
   if (statusCode >= 300 && statusCode < 400)
     throw new Error(`${url}: answered with a redirect, which is not followed`)
   if (statusCode !== 200) throw new Error(`${url}: answered with status ${statusCode}`)
-  if (!JSON_TYPES.test(headers['content-type'] ?? '')) throw new Error(`${url}: its content type is not JSON`)
+  if (!TYPES[expects].test(headers['content-type'] ?? '')) {
+    throw new Error(
+      `${url}: its content type is not ${expects === 'json' ? 'JSON' : 'that of a gzip archive'}`,
+    )
+  }
 }
 
 async function readBody(response: IncomingMessage, url: string, maxBytes: number): Promise<Buffer> {

@@ -3,9 +3,9 @@ import { once } from 'node:events'
 import type { RequestListener } from 'node:http'
 import { createServer } from 'node:net'
 import { expect, test } from 'vitest'
-import { fetchDocument } from '../../../sidecar/feed/fetch.ts'
-import type { FetchRules } from '../../../sidecar/ports.ts'
-import { type LocalServer, serve } from './http.ts'
+import type { FetchRules } from '../../contracts/fetch.ts'
+import { fetchDocument } from '../../contracts/fetch.ts'
+import { type LocalServer, serve } from '../sidecar/feed/http.ts'
 
 const LOOPBACK: FetchRules = { insecureLoopback: true, privateAddresses: false, maxBytes: 1000 }
 const NOTHING: FetchRules = { insecureLoopback: false, privateAddresses: false, maxBytes: 1000 }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { reachOf } from '../../../sidecar/feed/addresses.ts'
+import { reachOf } from '../../contracts/fetch/addresses.ts'
 
 const ADDRESSES = {
   public: [
