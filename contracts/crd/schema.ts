@@ -28,16 +28,14 @@ export function ruled<S extends z.ZodType>(schema: S, ...rules: readonly Rule<z.
     cel ? [{ rule: cel, message: says, ...(at ? { fieldPath: `.${at}` } : {}) }] : [],
   )
   const before = (schema.meta()?.['x-kubernetes-validations'] as readonly object[] | undefined) ?? []
-  return checked.meta({ 'x-kubernetes-validations': [...before, ...server] })
+  const all = [...before, ...server]
+  return all.length > 0 ? checked.meta({ 'x-kubernetes-validations': all }) : checked
 }
 
 /** Plain text, never empty unless `min` says so. */
 export function text(description: string, { max, min = 1 }: { readonly max: number; readonly min?: number }) {
-  return z
-    .string()
-    .min(min)
-    .max(max)
-    .meta({ description, ...(min > 0 ? { minLength: min } : {}) })
+  const most = z.string().max(max)
+  return (min > 0 ? most.min(min) : most).meta({ description })
 }
 
 export interface Form {

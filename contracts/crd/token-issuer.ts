@@ -1,5 +1,5 @@
 import { CONDITIONS, RESOURCES } from '../crd.ts'
-import { ALGORITHMS, type Algorithm } from '../jwks.ts'
+import { ALGORITHMS, type Algorithm, isKid } from '../jwks.ts'
 import { type Definition, type Of, type Outcome, parserOf } from './definition.ts'
 import { addresses, caBundle, httpsUrl, isRecord, jsonText, observed, programmed, sha256 } from './forms.ts'
 import {
@@ -21,14 +21,11 @@ import {
 /** Names of JWS algorithms as an issuer may be given them; EdDSA is the older name of Ed25519 (RFC 9864 section 2.2). */
 const ALGORITHM_NAMES = ['EdDSA', ...(Object.keys(ALGORITHMS) as Algorithm[])] as const
 
-// The same alphabet as isKid of contracts/jwks.ts, ".." included in the refusal.
-const KID = '^[A-Za-z0-9._~:/+=@#,!{}-]{1,128}$'
-
 const kid = (description: string) =>
-  formed(description, {
-    max: 128,
-    pattern: KID,
-    says: 'must be a key id as tokens carry it: at most 128 of A-Z a-z 0-9 . _ ~ : / + = @ # , ! { } -',
+  ruled(text(description, { max: 128 }), {
+    says: 'must be a key id as tokens carry it: at most 128 of A-Z a-z 0-9 . _ ~ : / + = @ # , ! { } - and no ".."',
+    cel: "self.matches(r'^[A-Za-z0-9._~:/+=@#,!{}-]{1,128}$') && !self.contains('..')",
+    holds: isKid,
   })
 
 const jwks = ruled(
