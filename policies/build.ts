@@ -7,8 +7,9 @@ import { parseArgs } from 'node:util'
 import { BUNDLES, type BundleSpec } from './bundles.ts'
 import { compile, recipeOf } from './compile.ts'
 import { judge } from './judge.ts'
-import { BuildError, OPA_VERSION, type Opa, openOpa } from './opa.ts'
-import { digest, gather, HERE, revisionOf } from './sources.ts'
+import { BuildError, type Opa, openOpa } from './opa.ts'
+import { manifestOf } from './recipe.ts'
+import { gather, HERE, revisionOf } from './sources.ts'
 import { replay } from './vectors.ts'
 
 /** The files of an unpacked OPA bundle, by name. */
@@ -34,31 +35,13 @@ export function build(spec: BundleSpec, opa: Opa): Built {
     ['selftest.json', Buffer.from(`${JSON.stringify(vectors)}\n`)],
   ])
   const revision = revisionOf(spec, sources, recipeOf(spec))
-  const files = new Map([['.manifest', manifest(spec, { revision, reads, parts })], ...parts])
+  const files = new Map([['.manifest', manifestOf({ ...spec, revision, reads, parts })], ...parts])
   const tests = judgement ? `${judgement.tests} tests, coverage ${judgement.coverage.toFixed(1)} %, ` : ''
   const size = `policy.wasm ${wasm.length} B`
   return {
     files,
     summary: `${spec.name}: ${tests}${vectors.length} vectors, ${size}, ${revision.slice(0, 19)}`,
   }
-}
-
-interface Contents {
-  readonly revision: string
-  readonly reads: readonly string[]
-  readonly parts: Bundle
-}
-
-function manifest(spec: BundleSpec, { revision, reads, parts }: Contents): Uint8Array {
-  const digests = Object.fromEntries([...parts].map(([name, content]) => [name, digest(content)]))
-  const content = {
-    revision,
-    roots: spec.roots,
-    wasm: [{ entrypoint: spec.entrypoint, module: '/policy.wasm' }],
-    rego_version: 1,
-    metadata: { name: spec.name, compiler: `opa ${OPA_VERSION}`, input_version: 1, reads, digests },
-  }
-  return Buffer.from(`${JSON.stringify(content, undefined, 2)}\n`)
 }
 
 /** Replaces the bundle directory's content. */

@@ -2,6 +2,7 @@
 import type { BundleSpec } from './bundles.ts'
 import { readJson, record } from './json.ts'
 import { BuildError, type Opa } from './opa.ts'
+import { packageProblem } from './recipe.ts'
 import { HERE, type Sources, shown } from './sources.ts'
 
 const COVERAGE_PERCENT = 95
@@ -35,28 +36,10 @@ export function judge(spec: BundleSpec, sources: Sources, opa: Opa): Judgement {
   return tested(spec, sources, opa, [...all, ...(sources.data === undefined ? [] : [shown(sources.data)])])
 }
 
-// Only portcullis.entry makes the verdict; an application adds to two sets and reaches nothing else of it.
 function keepToApp(spec: BundleSpec, file: string, opa: Opa): void {
-  const module = parseModule(
-    opa.run(`${spec.name}: opa parse`, ['parse', '--format', 'json', shown(file)], HERE),
-  )
-  const where = `${spec.name}: ${shown(file)}: package ${module.path.join('.')}`
-  const [root, next] = module.path
-  if (root !== 'app' || next === 'allow' || next === 'deny') {
-    throw new BuildError(`${where} is outside "app": name it app, or app.<name> for helpers`)
-  }
-  const wrong =
-    module.path.length > 1 ? undefined : module.rules.find((rule) => isVerdict(rule) && !rule.partial)
-  if (wrong !== undefined) {
-    const { name } = wrong
-    throw new BuildError(
-      `${where}: "${name}" must be a set that rules add to: write "${name} contains ... if ..."`,
-    )
-  }
-}
-
-function isVerdict(rule: Rule): boolean {
-  return rule.name === 'allow' || rule.name === 'deny'
+  const parsed = opa.run(`${spec.name}: opa parse`, ['parse', '--format', 'json', shown(file)], HERE)
+  const problem = packageProblem(parsed)
+  if (problem !== undefined) throw new BuildError(`${spec.name}: ${shown(file)}: ${problem}`)
 }
 
 function keepToSettings(spec: BundleSpec, file: string): void {
@@ -101,27 +84,4 @@ function enough(spec: BundleSpec, own: readonly string[], files: Readonly<Record
 function rows(ranges: unknown): string {
   const starts = Array.isArray(ranges) ? ranges.map((range) => record(record(range)['start'])['row']) : []
   return `lines ${[...new Set(starts)].join(', ')}`
-}
-
-interface Rule {
-  readonly name: string
-  /** Adds to a set: `name contains x`. */
-  readonly partial: boolean
-}
-
-function parseModule(json: string): { path: string[]; rules: Rule[] } {
-  const module = record(JSON.parse(json))
-  const rules = Array.isArray(module['rules']) ? module['rules'] : []
-  return { path: names(record(module['package'])['path']).slice(1), rules: rules.map(parseRule) }
-}
-
-function parseRule(rule: unknown): Rule {
-  const head = record(record(rule)['head'])
-  const ref = names(head['ref'])
-  const partial = head['key'] !== undefined && head['value'] === undefined && ref.length === 1
-  return { name: ref[0] ?? '', partial }
-}
-
-function names(terms: unknown): string[] {
-  return Array.isArray(terms) ? terms.map((term) => String(record(term)['value'])) : []
 }

@@ -3,8 +3,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { expect, test } from 'vitest'
-import { member } from '../../policies/compile.ts'
 import { type Opa, openOpa } from '../../policies/opa.ts'
+import { member } from '../../policies/recipe.ts'
 
 interface Builtin {
   readonly name: string
@@ -49,7 +49,7 @@ function compileAndAsk(opa: Opa, builtins: readonly Builtin[]): string[] {
   try {
     writeFileSync(join(place, 'probe.rego'), `package probe\n\n${builtins.map(callOf).join('\n')}\n`)
     opa.run('opa build', ['build', '-t', 'wasm', '-e', 'probe/found', '-b', '.', '-o', 'wasm.tar.gz'], place)
-    return hostBuiltins(member(join(place, 'wasm.tar.gz'), 'policy.wasm'))
+    return hostBuiltins(member(readFileSync(join(place, 'wasm.tar.gz')), 'policy.wasm'))
   } finally {
     rmSync(place, { recursive: true, force: true })
   }
