@@ -15,9 +15,19 @@ export default defineConfig({
     testTimeout: 30_000,
     pool: 'forks',
     projects: [
-      project('unit', ['test/*.test.ts', 'test/sidecar/**/*.test.ts', 'test/contracts/**/*.test.ts']),
+      project('unit', [
+        'test/*.test.ts',
+        'test/sidecar/**/*.test.ts',
+        'test/operator/**/*.test.ts',
+        'test/contracts/**/*.test.ts',
+      ]),
       project('attacks', ['test/attacks/**/*.test.ts', 'test/laws/**/*.test.ts'], patient),
       project('conformance', ['test/conformance/**/*.test.ts', 'test/policies/**/*.test.ts'], patient),
+      project('cluster', ['test/cluster/**/*.test.ts'], { ...patient, fileParallelism: false }),
+      project('e2e', ['test/cluster-node/**/*.test.ts', 'test/e2e/**/*.test.ts'], {
+        ...patient,
+        fileParallelism: false,
+      }),
       project('process', ['test/process/**/*.test.ts'], { ...patient, fileParallelism: false }),
     ],
   },
