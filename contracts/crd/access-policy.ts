@@ -39,7 +39,7 @@ const route = object('Actions that share a staleness tier.', {
 })
 
 const routes = ruled(list('Actions that are not of tier Standard.', route, { max: 64 }), {
-  says: 'names an action in two routes: keep it in the one whose staleness you mean',
+  says: 'must not name an action in two routes: keep it in the one whose staleness you mean',
   // In CEL this would be 64 x 64 x 64 x 64 comparisons, past the API server's budget.
   holds: (all) => {
     const actions = all.flatMap((one) => one.actions)

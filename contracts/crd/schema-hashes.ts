@@ -4,9 +4,9 @@ import type { Kind } from '../crd.ts'
 
 /** What the annotation portcullis.dev/schema-hash says on each CRD that this program was built with. */
 export const SCHEMA_HASHES = {
-  TokenIssuer: 'b54945b3e27b3aff5f307049c1be1f08c71fdea9b7932910c87a899a5845b2a7',
-  PolicyBundle: '5f5ceffdbeee1b3da449bad7e7fe8ea3449ac1a7fdecd010634914eff5a2398d',
-  AccessPolicy: '622710d1780c6f93783b639360660329172e4124476ebafb657f07eb044718fe',
+  TokenIssuer: '88de355be9f6907d430607ed2232a5e9dac14663f45a627c0133945820292919',
+  PolicyBundle: 'b47d8729a3abc9b9eb55a898a186828c771478d5e78cb1dea3a76902bf509838',
+  AccessPolicy: 'de65d012cb0f17d4d165816ccdee133d913d6c71997c94fdb33ccfaf60322c78',
   Revocation: '1710d371315dd8e37aa8e4add256aa322d753ed79b640fe0a60fda3ffe24d4e0',
   TrustDomain: 'c5db94298fdfe3414565816da2c1c86d2c28fa3256b443abae59c2d91f9de073',
   WorkloadIdentity: 'd4de85733b4dab0edba2eefc331e4d4b048a00f1abca509504c7422d6ebb8d5e',

@@ -29,7 +29,11 @@ export function ruled<S extends z.ZodType>(schema: S, ...rules: readonly Rule<z.
   )
   const before = (schema.meta()?.['x-kubernetes-validations'] as readonly object[] | undefined) ?? []
   const all = [...before, ...server]
-  return all.length > 0 ? checked.meta({ 'x-kubernetes-validations': all }) : checked
+  const admission = rules.flatMap(({ cel, says }) => (cel ? [] : [` Checked at admission: ${says}.`]))
+  return checked.meta({
+    ...(all.length > 0 ? { 'x-kubernetes-validations': all } : {}),
+    ...(admission.length > 0 ? { description: `${schema.meta()?.description}${admission.join('')}` } : {}),
+  })
 }
 
 /** Plain text, never empty unless `min` says so. */

@@ -1,0 +1,144 @@
+import { ACCESS_POLICY, parseAccessPolicy } from '../../../../contracts/crd/access-policy.ts'
+import type { Rows } from './row.ts'
+
+const base = { audience: 'https://orders.example', bundle: { name: 'rules' } }
+
+export const ACCESS_POLICY_ROWS: Rows = {
+  definition: ACCESS_POLICY,
+  parse: parseAccessPolicy,
+  sample: { ...base, issuers: [{ name: 'idp' }] },
+  defaulted: {
+    ...base,
+    selector: { matchLabels: {} },
+    exclusiveAudience: 'Optional',
+    maxTokenLifetime: '1h',
+    issuers: [{ name: 'idp', namespace: '' }],
+  },
+  accepted: [
+    { name: 'some pods', change: { 'selector.matchLabels': { app: 'orders', 'example.com/tier': '' } } },
+    { name: 'an issuer of another namespace', change: { issuers: [{ name: 'idp', namespace: 'identity' }] } },
+    {
+      name: 'one name in two namespaces',
+      change: { issuers: [{ name: 'idp' }, { name: 'idp', namespace: 'identity' }] },
+    },
+    { name: 'no other audience', change: { exclusiveAudience: 'Required' } },
+    { name: 'the longest token life', change: { maxTokenLifetime: '24h' } },
+    { name: 'a strict route', change: { routes: [{ actions: ['invoice.pay'], staleness: 'Strict' }] } },
+    {
+      name: 'routes by prefix',
+      change: { routes: [{ actions: ['invoice.*', '*'], staleness: 'ReadDegraded' }] },
+    },
+    { name: 'a route that says no tier', change: { routes: [{ actions: ['a'] }] } },
+  ],
+  refused: [
+    {
+      name: 'no audience',
+      change: { audience: undefined },
+      field: 'spec.audience',
+      says: 'is required; add it',
+      server: 'Required value',
+    },
+    {
+      name: 'an empty audience',
+      change: { audience: '' },
+      field: 'spec.audience',
+      says: 'at least 1 characters',
+      server: 'should be at least 1 chars long',
+    },
+    {
+      name: 'an audience too long',
+      change: { audience: 'a'.repeat(513) },
+      field: 'spec.audience',
+      says: 'at most 512 characters',
+      server: 'may not be more than 512 bytes',
+    },
+    {
+      name: 'no issuer',
+      change: { issuers: [] },
+      field: 'spec.issuers',
+      says: 'at least 1 entries',
+      server: 'should have at least 1 items',
+    },
+    {
+      name: 'an issuer twice, once by default',
+      change: { issuers: [{ name: 'idp' }, { name: 'idp', namespace: '' }] },
+      field: 'spec.issuers',
+      says: 'has two entries with the same name and namespace; merge them',
+      server: 'Duplicate value',
+    },
+    {
+      name: 'an issuer by URL',
+      change: { issuers: [{ name: 'https://idp.example' }] },
+      field: 'spec.issuers[0].name',
+      says: 'must be the name of an object',
+    },
+    {
+      name: 'an issuer in every namespace',
+      change: { issuers: [{ name: 'idp', namespace: '*' }] },
+      field: 'spec.issuers[0].namespace',
+      says: 'must be the name of a namespace, or empty',
+    },
+    {
+      name: 'tokens that live for a week',
+      change: { maxTokenLifetime: '168h' },
+      field: 'spec.maxTokenLifetime',
+      says: 'must be a duration from 60s to 24h, written such as 1h: a stolen token',
+    },
+    {
+      name: 'a fraction of an hour',
+      change: { maxTokenLifetime: '1.5h' },
+      field: 'spec.maxTokenLifetime',
+      says: 'must be a duration from 60s to 24h',
+    },
+    {
+      name: 'no rules',
+      change: { bundle: undefined },
+      field: 'spec.bundle',
+      says: 'is required; add it',
+      server: 'Required value',
+    },
+    {
+      name: 'an unknown tier',
+      change: { routes: [{ actions: ['a'], staleness: 'None' }] },
+      field: 'spec.routes[0].staleness',
+      says: 'must be one of Strict, Standard, ReadDegraded',
+      server: 'supported values: "Strict", "Standard", "ReadDegraded"',
+    },
+    {
+      name: 'a star in the middle',
+      change: { routes: [{ actions: ['invoice.*.read'] }] },
+      field: 'spec.routes[0].actions[0]',
+      says: 'exact name of an action, or a prefix of names with one "*" at its end',
+    },
+    {
+      name: 'a route without actions',
+      change: { routes: [{ actions: [] }] },
+      field: 'spec.routes[0].actions',
+      says: 'at least 1 entries',
+      server: 'should have at least 1 items',
+    },
+    {
+      name: '17 labels',
+      change: {
+        'selector.matchLabels': Object.fromEntries(Array.from({ length: 17 }, (_, n) => [`l${n}`, 'v'])),
+      },
+      field: 'spec.selector.matchLabels',
+      says: 'must have at most 16 labels; drop the others',
+      server: 'must have at most 16 items',
+    },
+    {
+      name: 'an action of two tiers',
+      change: { routes: [{ actions: ['a'] }, { actions: ['a'], staleness: 'Strict' }] },
+      field: 'spec.routes',
+      says: 'must not name an action in two routes: keep it in the one',
+      admissionOnly: true,
+    },
+  ],
+  frozen: [],
+  status: {
+    workloads: { pods: 3 },
+    programmed: '3/3 at sha256:1',
+    conflictsWith: ['other'],
+  },
+  columns: ['NAME', 'READY', 'AUDIENCE', 'BUNDLE', 'PODS', 'PROGRAMMED', 'AGE'],
+}

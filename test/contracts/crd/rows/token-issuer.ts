@@ -1,0 +1,206 @@
+import { parseTokenIssuer, TOKEN_ISSUER } from '../../../../contracts/crd/token-issuer.ts'
+import type { Rows } from './row.ts'
+
+const PEM = '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n'
+const at = '2030-01-31T12:00:00Z'
+
+export const TOKEN_ISSUER_ROWS: Rows = {
+  definition: TOKEN_ISSUER,
+  parse: parseTokenIssuer,
+  sample: {
+    issuer: 'https://idp.example',
+    jwks: { uri: 'https://idp.example/jwks' },
+    algorithms: ['RS256'],
+    tenant: { type: 'Fixed', fixed: 'acme' },
+  },
+  defaulted: {
+    issuer: 'https://idp.example',
+    jwks: {
+      uri: 'https://idp.example/jwks',
+      refreshInterval: '15s',
+      maxStale: '15m',
+      addresses: 'Public',
+    },
+    algorithms: ['RS256'],
+    clockSkew: '30s',
+    tenant: { type: 'Fixed', fixed: 'acme' },
+  },
+  accepted: [
+    { name: 'keys by discovery', change: { 'jwks.uri': undefined, 'jwks.discovery': {} } },
+    { name: 'keys inline', change: { 'jwks.uri': undefined, 'jwks.inline': '{"keys":[]}' } },
+    { name: 'an own authority', change: { 'jwks.caBundle': PEM, 'jwks.addresses': 'Private' } },
+    { name: 'both names of Ed25519', change: { algorithms: ['EdDSA', 'Ed25519', 'PS512', 'ES384'] } },
+    { name: 'the longest maxStale', change: { 'jwks.maxStale': '1h' } },
+    { name: 'the longest maxStale in minutes', change: { 'jwks.maxStale': '60m' } },
+    { name: 'the shortest refreshInterval', change: { 'jwks.refreshInterval': '10000ms' } },
+    { name: 'no clock skew', change: { clockSkew: '0s' } },
+    {
+      name: 'tenants from a claim',
+      change: { tenant: { type: 'Claim', claim: { name: 'org', allowed: ['a', 'b'] } } },
+    },
+    { name: 'revoked keys', change: { revokedKids: ['a', '2030-01/b+c='] } },
+    { name: 'shared with all and with one', change: { allowedNamespaces: ['*', 'team-a'] } },
+    { name: 'an issuer with port and path', change: { issuer: 'https://idp.example:8443/realms/a~b' } },
+  ],
+  refused: [
+    {
+      name: 'plain http',
+      change: { issuer: 'http://idp.example' },
+      field: 'spec.issuer',
+      says: 'must be an https URL',
+    },
+    {
+      name: 'an issuer with a user',
+      change: { issuer: 'https://user:secret@idp.example' },
+      field: 'spec.issuer',
+      says: 'without user, query or fragment',
+    },
+    {
+      name: 'no issuer',
+      change: { issuer: undefined },
+      field: 'spec.issuer',
+      says: 'is required; add it',
+      server: 'Required value',
+    },
+    {
+      name: 'an issuer too long',
+      change: { issuer: `https://idp.example/${'a'.repeat(512)}` },
+      field: 'spec.issuer',
+      says: 'at most 512 characters',
+      server: 'may not be more than 512 bytes',
+    },
+    {
+      name: 'keys from two places',
+      change: { 'jwks.discovery': {} },
+      field: 'spec.jwks',
+      says: 'exactly one of uri, discovery and inline: keep the one that you mean',
+    },
+    {
+      name: 'keys from nowhere',
+      change: { 'jwks.uri': undefined },
+      field: 'spec.jwks',
+      says: 'exactly one of uri, discovery and inline',
+    },
+    {
+      name: 'keys believed for 6 h',
+      change: { 'jwks.maxStale': '6h' },
+      field: 'spec.jwks.maxStale',
+      says: 'from 1m to 1h, written such as 15m: whoever stole a key',
+    },
+    {
+      name: 'keys believed for a second more than 1 h',
+      change: { 'jwks.maxStale': '3601s' },
+      field: 'spec.jwks.maxStale',
+      says: 'the limit is 1h',
+    },
+    {
+      name: 'a duration in words',
+      change: { 'jwks.refreshInterval': 'often' },
+      field: 'spec.jwks.refreshInterval',
+      says: 'must be a duration from 10s to 30s, written such as 15s',
+    },
+    {
+      name: 'a refresh each second',
+      change: { 'jwks.refreshInterval': '1s' },
+      field: 'spec.jwks.refreshInterval',
+      says: 'from 10s to 30s',
+    },
+    {
+      name: 'keys over plain http',
+      change: { 'jwks.uri': 'http://idp.example/jwks' },
+      field: 'spec.jwks.uri',
+      says: 'must be an https URL',
+    },
+    {
+      name: 'an authority that is not PEM',
+      change: { 'jwks.caBundle': 'MIIB' },
+      field: 'spec.jwks.caBundle',
+      says: 'must hold PEM certificates',
+    },
+    {
+      name: 'a private key beside the authority',
+      change: { 'jwks.caBundle': `${PEM}-----BEGIN PRIVATE KEY-----\n` },
+      field: 'spec.jwks.caBundle',
+      says: 'holds a private key: take it out',
+    },
+    {
+      name: 'HMAC',
+      change: { algorithms: ['RS256', 'HS256'] },
+      field: 'spec.algorithms[1]',
+      says: 'must be one of EdDSA, RS256',
+      server: 'supported values: "EdDSA", "RS256"',
+    },
+    {
+      name: 'no algorithm',
+      change: { algorithms: [] },
+      field: 'spec.algorithms',
+      says: 'at least 1 entries',
+      server: 'should have at least 1 items',
+    },
+    {
+      name: 'an algorithm twice',
+      change: { algorithms: ['RS256', 'RS256'] },
+      field: 'spec.algorithms',
+      says: 'has a value twice',
+      server: 'Duplicate value: "RS256"',
+    },
+    {
+      name: 'a clock skew of 2 min',
+      change: { clockSkew: '2m' },
+      field: 'spec.clockSkew',
+      says: 'from 0s to 60s',
+    },
+    {
+      name: 'a fixed tenant without its name',
+      change: { 'tenant.fixed': undefined },
+      field: 'spec.tenant.fixed',
+      says: 'goes with type Fixed and only with it: give fixed, or change type',
+    },
+    {
+      name: 'a tenant both ways',
+      change: { 'tenant.claim': { name: 'org', allowed: ['a'] } },
+      field: 'spec.tenant.claim',
+      says: 'goes with type Claim and only with it',
+    },
+    {
+      name: 'a path for a key id',
+      change: { revokedKids: ['../../etc/passwd'] },
+      field: 'spec.revokedKids[0]',
+      says: 'must be a key id as tokens carry it',
+    },
+    {
+      name: 'a pattern for a namespace',
+      change: { allowedNamespaces: ['team-*'] },
+      field: 'spec.allowedNamespaces[0]',
+      says: 'must be the name of a namespace, or "*"',
+    },
+    {
+      name: 'inline keys that are no key set',
+      change: { 'jwks.uri': undefined, 'jwks.inline': 'kid: a' },
+      field: 'spec.jwks.inline',
+      says: 'must be a JWK Set as JSON text, such as {"keys": [...]}',
+      admissionOnly: true,
+    },
+  ],
+  frozen: [
+    {
+      name: 'another issuer',
+      change: { issuer: 'https://other.example' },
+      field: 'spec.issuer',
+      says: 'issuer is immutable: create another TokenIssuer',
+    },
+  ],
+  status: {
+    jwks: {
+      keys: 2,
+      fetchedAt: at,
+      sha256: 'a'.repeat(64),
+      etag: '"1"',
+      lastError: '',
+      refreshedNow: at,
+      kids: [{ kid: 'a', algorithm: 'RS256', firstSeen: at, lastSeen: at, revoked: false }],
+    },
+    programmed: '3/3 at generation 12',
+  },
+  columns: ['NAME', 'READY', 'ISSUER', 'KEYS', 'PROGRAMMED', 'AGE'],
+}
