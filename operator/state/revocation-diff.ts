@@ -1,0 +1,101 @@
+import { createHash } from 'node:crypto'
+import type { Revocation } from '../../contracts/crd/revocation.ts'
+import { Revocation as Entry } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
+import { parseMoment } from './moment.ts'
+import type { Change, RevocationLog } from './revocation-log.ts'
+
+export interface RevocationDiff {
+  readonly changes: readonly Change[]
+  /** By `namespace/name` of the Revocation: why it denies nothing new. */
+  readonly problems: ReadonlyMap<string, string>
+}
+
+/** Value of `iss` of a TokenIssuer, by `namespace/name`. */
+export type IssuerNamed = (key: string) => string | undefined
+
+/**
+ * What the log must be told so that it says what the objects say. An object that is gone was deleted, which admission lets only those do
+ * who may relax; an object that is there but cannot be read keeps what it already denies. Recalled entries have no object and stay
+ * until they expire.
+ */
+export function diffRevocations(
+  log: RevocationLog,
+  objects: readonly Revocation[],
+  issuerNamed: IssuerNamed,
+  at: number,
+): RevocationDiff {
+  const { wanted, kept, problems } = read(objects, issuerNamed, at)
+  const changes: Change[] = []
+  for (const { id, entry, recalled } of log.live.values()) {
+    const over = entry.expiresAtMs <= at
+    const orphan = !recalled && !wanted.has(id) && !kept.has(id.slice(0, id.indexOf('/')))
+    if (over || orphan) changes.push({ op: 'remove', id })
+  }
+  for (const [id, entry] of wanted) {
+    const known = log.live.get(id)
+    if (!known || known.recalled || !same(known.entry, entry)) {
+      changes.push({ op: 'add', entry, recalled: false })
+    }
+  }
+  return { changes, problems }
+}
+
+interface Read {
+  readonly wanted: ReadonlyMap<string, Entry>
+  /** UIDs of objects that cannot be read. */
+  readonly kept: ReadonlySet<string>
+  readonly problems: ReadonlyMap<string, string>
+}
+
+function read(objects: readonly Revocation[], issuerNamed: IssuerNamed, at: number): Read {
+  const wanted = new Map<string, Entry>()
+  const kept = new Set<string>()
+  const problems = new Map<string, string>()
+  for (const object of objects) {
+    const { namespace, name, uid, deletionTimestamp } = object.metadata
+    if (deletionTimestamp !== undefined) continue
+    const entries = entriesOf(object, issuerNamed)
+    if (typeof entries === 'string') {
+      kept.add(uid)
+      problems.set(`${namespace}/${name}`, entries)
+    } else {
+      for (const entry of entries) if (entry.expiresAtMs > at) wanted.set(entry.id, entry)
+    }
+  }
+  return { wanted, kept, problems }
+}
+
+function same(one: Entry, other: Entry): boolean {
+  return Buffer.from(Entry.encode(one).finish()).equals(Entry.encode(other).finish())
+}
+
+function entriesOf({ metadata, spec }: Revocation, issuerNamed: IssuerNamed): readonly Entry[] | string {
+  const issuer = issuerNamed(`${metadata.namespace}/${spec.issuerRef.name}`)
+  if (issuer === undefined) {
+    return `spec.issuerRef.name: there is no TokenIssuer ${spec.issuerRef.name} in namespace ${metadata.namespace}; create it, or delete this object`
+  }
+  const expiresAtMs = parseMoment(spec.expiresAt)
+  if (expiresAtMs === undefined || expiresAtMs <= 0) return 'spec.expiresAt: is no moment'
+  const entries: Entry[] = []
+  for (const [index, { type, value = '', issuedBefore }] of spec.entries.entries()) {
+    const issuedBeforeMs = issuedBefore === undefined ? 0 : parseMoment(issuedBefore)
+    if (issuedBeforeMs === undefined) return `spec.entries[${index}].issuedBefore: is no moment`
+    const facts = JSON.stringify([issuer, type, value, issuedBeforeMs])
+    // By content and not by index: entries that trade places deny without a pause.
+    const id = `${metadata.uid}/${createHash('sha256').update(facts).digest('hex').slice(0, 24)}`
+    entries.push({ id, issuer, subject: SUBJECT[type](value), issuedBeforeMs, expiresAtMs })
+  }
+  return entries
+}
+
+type EntryType = Revocation['spec']['entries'][number]['type']
+
+const SUBJECT: Readonly<Record<EntryType, (value: string) => Entry['subject']>> = {
+  Jti: (jti) => ({ $case: 'jti', jti }),
+  Sid: (sid) => ({ $case: 'sid', sid }),
+  Subject: (sub) => ({ $case: 'sub', sub }),
+  ClientId: (clientId) => ({ $case: 'clientId', clientId }),
+  Kid: (kid) => ({ $case: 'kid', kid }),
+  Tenant: (tenant) => ({ $case: 'tenant', tenant }),
+  Issuer: () => ({ $case: 'everything', everything: true }),
+}

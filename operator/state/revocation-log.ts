@@ -1,0 +1,186 @@
+import { Revocation, type Revocations } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
+
+/**
+ * Deny facts in the order in which they came into force: an append-only log, told to sidecars by position. Everything here is pure;
+ * whoever persists a log (`revocation-segments.ts`) does so before anybody is told of it.
+ */
+export interface RevocationLog {
+  /** Highest position ever given out. Never goes backwards. */
+  readonly head: number
+  /** Up to here only what is in force is remembered: who stands before it is told everything instead of a difference. */
+  readonly compactedTo: number
+  /** In force, by id; the record that added it last. */
+  readonly live: ReadonlyMap<string, Addition>
+  /** Every record after `compactedTo`, in order. */
+  readonly recent: readonly LogRecord[]
+  /** Ranges in which this log never stood, the lowest first. A sidecar that stands there knows what we have forgotten. */
+  readonly gaps: readonly Gap[]
+}
+
+/** Positions strictly between the two. */
+export interface Gap {
+  readonly after: number
+  readonly before: number
+}
+
+export type LogRecord = Addition | Removal
+
+export interface Addition {
+  readonly op: 'add'
+  readonly sequence: number
+  readonly id: string
+  readonly entry: Revocation
+  /** Told by the fleet after the database had forgotten it; no object stands behind it, so none can vanish. */
+  readonly recalled: boolean
+}
+
+export interface Removal {
+  readonly op: 'remove'
+  readonly sequence: number
+  readonly id: string
+}
+
+export type Change =
+  | { readonly op: 'add'; readonly entry: Revocation; readonly recalled: boolean }
+  | { readonly op: 'remove'; readonly id: string }
+
+export interface LogLimits {
+  readonly entries: number
+  /** Of the entries in force, encoded. */
+  readonly bytes: number
+}
+
+/** All that is in force fits into one Revocations message, so that a sidecar can replace what it knows in one step. */
+export const LOG_LIMITS: LogLimits = { entries: 4096, bytes: 2 * 1024 * 1024 }
+
+/** How far at most a new leader moves away from the positions of whoever led before it. */
+export const TERM_GAP = 8192
+
+const GAPS = 64
+
+export const EMPTY_LOG: RevocationLog = { head: 0, compactedTo: 0, live: new Map(), recent: [], gaps: [] }
+
+export type Appended =
+  | { readonly ok: true; readonly log: RevocationLog }
+  /** Nothing was appended. */
+  | { readonly ok: false; readonly why: string }
+
+/** Appends all changes or, when the log would outgrow its limits, none. Removals are always taken. */
+export function append(log: RevocationLog, changes: readonly Change[], limits = LOG_LIMITS): Appended {
+  if (changes.length === 0) return { ok: true, log }
+  const live = new Map(log.live)
+  const records = changes.map((change, index): Addition | Removal => {
+    const sequence = log.head + 1 + index
+    if (change.op === 'remove') {
+      live.delete(change.id)
+      return { op: 'remove', sequence, id: change.id }
+    }
+    const { entry, recalled } = change
+    const addition: Addition = { op: 'add', sequence, id: entry.id, entry, recalled }
+    live.set(entry.id, addition)
+    return addition
+  })
+  const grows = changes.some(({ op }) => op === 'add')
+  const why = grows ? overfull(live, limits) : undefined
+  if (why) return { ok: false, why }
+  const recent = [...log.recent, ...records]
+  return { ok: true, log: { ...log, head: log.head + records.length, live, recent } }
+}
+
+function overfull(live: ReadonlyMap<string, Addition>, limits: LogLimits): string | undefined {
+  if (live.size > limits.entries) {
+    return `log is full: ${live.size} entries would be in force, at most ${limits.entries} may; remove or shorten other revocations`
+  }
+  let bytes = 0
+  for (const { entry } of live.values()) bytes += sizeOf(entry)
+  if (bytes <= limits.bytes) return undefined
+  return `log is full: ${bytes} bytes would be in force, at most ${limits.bytes} may; remove or shorten other revocations`
+}
+
+const sizes = new WeakMap<Revocation, number>()
+function sizeOf(entry: Revocation): number {
+  const known = sizes.get(entry)
+  if (known !== undefined) return known
+  const size = Revocation.encode(entry).finish().length + 4
+  sizes.set(entry, size)
+  return size
+}
+
+/**
+ * Leaves a gap after whatever a former leader wrote: a database restored to an older state has forgotten the end of that, and positions
+ * of the forgotten end fall into the gap (`knows`) instead of being taken for ours. The gap is a matter of chance (uniform in [0, 1)), so
+ * that two terms which begin at the same restored state give out different positions.
+ */
+export function beginTerm(log: RevocationLog, chance: number): RevocationLog {
+  return leap(log, log.head + 2 + Math.floor(chance * TERM_GAP))
+}
+
+function leap(log: RevocationLog, head: number): RevocationLog {
+  const gaps = [...log.gaps, { after: log.head, before: head }]
+  const [first, second, ...others] = gaps
+  // Joined, the two oldest cover positions that were ours: sidecars there are asked needlessly, none is believed wrongly.
+  const bounded =
+    gaps.length > GAPS && first && second ? [{ after: first.after, before: second.before }, ...others] : gaps
+  return { ...log, head, gaps: bounded }
+}
+
+/** Whether this log ever stood at that position, as far as it can tell. */
+export function knows(log: RevocationLog, position: number): boolean {
+  return position <= log.head && !log.gaps.some(({ after, before }) => after < position && position < before)
+}
+
+/** Forgets what has expired or was removed. The head stays; whoever stands before `compactedTo` is told everything. */
+export function compact(log: RevocationLog, at: number): RevocationLog {
+  const live = new Map([...log.live].filter(([, { entry }]) => entry.expiresAtMs > at))
+  return { ...log, compactedTo: log.head, live, recent: [] }
+}
+
+/** Whether compaction is worth its writes: records that no longer say anything outnumber those that do. */
+export function worthCompacting(log: RevocationLog): boolean {
+  let additions = 0
+  for (const { sequence } of log.live.values()) if (sequence > log.compactedTo) additions++
+  return log.recent.length - additions > Math.max(256, log.live.size)
+}
+
+/** What a sidecar at that position lacks; everything in force (`base` 0) when that cannot be told as a difference. */
+export function entriesSince(log: RevocationLog, position: number): Revocations {
+  if (position === 0 || position < log.compactedTo || !knows(log, position)) {
+    return {
+      base: 0,
+      head: log.head,
+      entries: [...log.live.values()].map(({ entry }) => entry),
+      removed: [],
+    }
+  }
+  const entries: Revocation[] = []
+  const removed = new Set<string>()
+  for (const record of log.recent) {
+    if (record.sequence <= position) continue
+    const last = log.live.get(record.id)
+    if (record.op === 'remove' && !last) removed.add(record.id)
+    if (record.op === 'add' && last?.sequence === record.sequence) entries.push(record.entry)
+  }
+  return { base: position, head: log.head, entries, removed: [...removed] }
+}
+
+/**
+ * Takes in what the fleet knows and we have forgotten, and moves above every position that the fleet has seen. Afterwards every sidecar
+ * is told everything, for positions before the merge may mean two things.
+ */
+export function merge(
+  log: RevocationLog,
+  recalled: readonly { readonly head: number; readonly entries: readonly Revocation[] }[],
+  limits = LOG_LIMITS,
+): Appended {
+  const missing = new Map<string, Revocation>()
+  for (const { entries } of recalled) {
+    for (const entry of entries) if (!log.live.has(entry.id)) missing.set(entry.id, entry)
+  }
+  const seen = Math.max(0, ...recalled.map(({ head }) => head))
+  if (missing.size === 0 && seen <= log.head) return { ok: true, log }
+  const above = leap(log, Math.max(log.head, seen) + TERM_GAP + 2)
+  const changes = [...missing.values()].map((entry): Change => ({ op: 'add', entry, recalled: true }))
+  const merged = append(above, changes, limits)
+  if (!merged.ok) return merged
+  return { ok: true, log: { ...merged.log, compactedTo: merged.log.head, recent: [] } }
+}

@@ -1,0 +1,315 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import type { Revocation, Revocations } from '../../../contracts/gen/portcullis/feed/v1/feed.ts'
+import {
+  append,
+  beginTerm,
+  type Change,
+  compact,
+  EMPTY_LOG,
+  entriesSince,
+  knows,
+  merge,
+  type RevocationLog,
+  TERM_GAP,
+  worthCompacting,
+} from '../../../operator/state/revocation-log.ts'
+import {
+  formatSegment,
+  loadLog,
+  parseSegment,
+  planSegments,
+  type Segment,
+  type Step,
+} from '../../../operator/state/revocation-segments.ts'
+
+const NEVER = 9_000_000_000_000
+
+function entry(id: string, expiresAtMs = NEVER): Revocation {
+  return {
+    id,
+    issuer: 'https://idp.example',
+    subject: { $case: 'jti', jti: id },
+    issuedBeforeMs: 0,
+    expiresAtMs,
+  }
+}
+
+const add = (id: string, expiresAtMs = NEVER): Change => ({
+  op: 'add',
+  entry: entry(id, expiresAtMs),
+  recalled: false,
+})
+const remove = (id: string): Change => ({ op: 'remove', id })
+
+function appended(log: RevocationLog, ...changes: readonly Change[]): RevocationLog {
+  const result = append(log, changes)
+  if (!result.ok) throw new Error(result.why)
+  return result.log
+}
+
+const inForce = (log: RevocationLog): readonly string[] => [...log.live.keys()].sort()
+
+/** What a sidecar does with the messages. */
+interface Sidecar {
+  readonly head: number
+  readonly holds: ReadonlySet<string>
+}
+const FRESH: Sidecar = { head: 0, holds: new Set() }
+
+function told(sidecar: Sidecar, message: Revocations): Sidecar {
+  expect(message.head).toBeGreaterThanOrEqual(sidecar.head)
+  if (message.base !== 0) expect(message.base).toBe(sidecar.head)
+  const holds = new Set(message.base === 0 ? [] : sidecar.holds)
+  for (const { id } of message.entries) holds.add(id)
+  for (const id of message.removed) holds.delete(id)
+  return { head: message.head, holds }
+}
+
+test('a sidecar is told differences from where it stands, and everything when that is not known', () => {
+  const first = appended(EMPTY_LOG, add('a'), add('b'))
+  const second = appended(first, remove('a'), add('c'))
+  expect(entriesSince(second, first.head)).toEqual({
+    base: 2,
+    head: 4,
+    entries: [entry('c')],
+    removed: ['a'],
+  })
+  expect(entriesSince(second, 0)).toEqual({
+    base: 0,
+    head: 4,
+    entries: [entry('b'), entry('c')],
+    removed: [],
+  })
+  expect(entriesSince(second, 4)).toEqual({ base: 4, head: 4, entries: [], removed: [] })
+  expect(entriesSince(second, 99).base).toBe(0)
+  expect(entriesSince(compact(second, 0), 2).base).toBe(0)
+})
+
+test('an entry that is added again replaces itself and is told once', () => {
+  const first = appended(EMPTY_LOG, add('a', 1_000))
+  const longer = appended(first, add('a', 2_000))
+  expect(entriesSince(longer, 1).entries).toEqual([entry('a', 2_000)])
+  expect(entriesSince(longer, 0).entries).toEqual([entry('a', 2_000)])
+})
+
+test.each([
+  ['one entry too many', { entries: 2, bytes: 10_000 }, [add('c')], false],
+  ['one byte too many', { entries: 9, bytes: 100 }, [add('c')], false],
+  ['as many as were taken away', { entries: 2, bytes: 10_000 }, [remove('a'), add('c')], true],
+  ['only taking away', { entries: 1, bytes: 1 }, [remove('a')], true],
+] as const)('a full log: %s -> accepted: %s', (_, limits, changes, ok) => {
+  const log = appended(EMPTY_LOG, add('a'), add('b'))
+  const result = append(log, changes, limits)
+  expect(result.ok).toBe(ok)
+  if (!result.ok) expect(result.why).toMatch(/^log is full: \d+ (entries|bytes) would be in force, at most/)
+})
+
+test('compaction forgets what expired or was removed, keeps the rest and never the head back', () => {
+  const log = appended(EMPTY_LOG, add('a', 1_000), add('b', 2_000), add('c'), remove('c'))
+  const compacted = compact(log, 1_000)
+  expect(inForce(compacted)).toEqual(['b'])
+  expect(compacted.head).toBe(log.head)
+  expect(compacted.recent).toEqual([])
+})
+
+test('compaction is worth its writes when most records say nothing any more', () => {
+  let log = EMPTY_LOG
+  for (let index = 0; index < 150; index++) log = appended(log, add(`${index}`), remove(`${index}`))
+  expect(worthCompacting(log)).toBe(true)
+  expect(worthCompacting(compact(log, 0))).toBe(false)
+})
+
+test('a position that only a forgotten history can have given out is unknown', () => {
+  const log = appended(EMPTY_LOG, add('a'))
+  const next = appended(beginTerm(log, 0.5), add('b'))
+  expect([0, 1, next.head].map((position) => knows(next, position))).toEqual([true, true, true])
+  expect([2, next.head - 2, next.head + 1].map((position) => knows(next, position))).toEqual([
+    false,
+    false,
+    false,
+  ])
+  expect(entriesSince(next, 2).base).toBe(0)
+})
+
+test('a rolled back log takes in what two sidecars of different age remember, and moves above both', () => {
+  const then = appended(EMPTY_LOG, add('a'))
+  const older = appended(then, add('b'))
+  const newer = appended(older, add('c'), remove('b'), add('d'))
+  const restored = beginTerm(then, 0.01)
+  const one = merge(restored, [{ head: older.head, entries: [entry('a'), entry('b')] }])
+  if (!one.ok) throw new Error(one.why)
+  expect(knows(one.log, newer.head)).toBe(false)
+  const two = merge(one.log, [{ head: newer.head, entries: [entry('a'), entry('c'), entry('d')] }])
+  if (!two.ok) throw new Error(two.why)
+  expect(inForce(two.log)).toEqual(['a', 'b', 'c', 'd'])
+  expect(two.log.head).toBeGreaterThan(newer.head)
+  expect(entriesSince(two.log, newer.head).base).toBe(0)
+  expect(merge(two.log, [{ head: newer.head, entries: [entry('a')] }])).toEqual(two)
+})
+
+// ---- the database: an object store that is written step by step and may be restored to any earlier state
+
+type Store = ReadonlyMap<number, string>
+
+function written(store: Store, step: Step): Store {
+  const next = new Map(store)
+  if (step.op === 'delete') next.delete(step.number)
+  else next.set(step.segment.number, formatSegment(step.segment))
+  return next
+}
+
+function read(store: Store): readonly Segment[] {
+  return [...store.values()].map((text) => {
+    const parsed = parseSegment(text)
+    if (!parsed.ok) throw new Error(parsed.problems.join())
+    return parsed.value
+  })
+}
+
+function load(store: Store): RevocationLog {
+  const loaded = loadLog(read(store))
+  if (!loaded.ok) throw new Error(loaded.problems.join())
+  return loaded.value
+}
+
+/** What matters of a log: two that agree in this answer every sidecar alike. */
+const meaning = ({ head, live, gaps }: RevocationLog) => ({
+  head,
+  gaps,
+  live: [...live].map(([id, { sequence }]) => [id, sequence]).sort(),
+})
+
+const changesArbitrary = fc.array(
+  fc.oneof(
+    fc.integer({ min: 0, max: 9 }).map((id) => add(`e${id}`)),
+    fc.integer({ min: 0, max: 9 }).map((id) => remove(`e${id}`)),
+  ),
+  { maxLength: 6 },
+)
+
+const nextArbitrary: fc.Arbitrary<(log: RevocationLog) => RevocationLog> = fc.oneof(
+  changesArbitrary.map((changes) => (log: RevocationLog) => appended(log, ...changes)),
+  fc.constant((log: RevocationLog) => compact(log, 0)),
+  fc.constant((log: RevocationLog) => beginTerm(log, 0.1)),
+)
+
+test('whatever is written is read back; a crash between any two writes loses no entry and no position', () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.tuple(nextArbitrary, fc.nat({ max: 8 })), { maxLength: 12 }),
+      fc.integer({ min: 60, max: 700 }),
+      (history, bytes) => {
+        let store: Store = new Map()
+        let log = EMPTY_LOG
+        for (const [change, crashAfter] of history) {
+          const next = change(log)
+          const steps = planSegments(next, read(store), bytes)
+          const before = meaning(log)
+          for (const step of steps.slice(0, crashAfter)) {
+            store = written(store, step)
+            const seen = load(store)
+            // What was told to anybody is there: nothing is told before all steps are done.
+            for (const [id, { sequence }] of log.live) {
+              if (next.live.has(id)) expect(seen.live.get(id)?.sequence ?? 0).toBeGreaterThanOrEqual(sequence)
+            }
+            expect(seen.head).toBeGreaterThanOrEqual(before.head)
+          }
+          if (crashAfter >= steps.length) {
+            log = next
+            expect(meaning(load(store))).toEqual(meaning(log))
+          } else {
+            log = load(store)
+          }
+        }
+      },
+    ),
+    { numRuns: 300 },
+  )
+})
+
+test('a segment that is missing in the middle is a problem, not a shorter log', () => {
+  let log = EMPTY_LOG
+  let store: Store = new Map()
+  for (let index = 0; index < 12; index++) {
+    log = appended(log, add(`entry-${index}`))
+    for (const step of planSegments(log, read(store), 300)) store = written(store, step)
+  }
+  expect(store.size).toBeGreaterThan(3)
+  const holed = new Map(store)
+  holed.delete(2)
+  expect(loadLog(read(holed))).toMatchObject({ ok: false })
+})
+
+test.each(['', 'x', '{}', '{"version":2}', '{"version":1,"number":1,"first":1,"head":1,"compactedTo":0}'])(
+  'a segment that says %j is a problem',
+  (text) => {
+    expect(parseSegment(text)).toMatchObject({ ok: false })
+  },
+)
+
+const stepArbitrary = fc.oneof(
+  changesArbitrary.map((changes) => ({ op: 'append' as const, changes })),
+  fc.constant({ op: 'compact' as const }),
+  fc.nat({ max: 3 }).map((sidecar) => ({ op: 'tell' as const, sidecar })),
+  fc.nat({ max: 5 }).map((back) => ({ op: 'restore' as const, back })),
+)
+
+function createWorld() {
+  let log = EMPTY_LOG
+  let highest = 0
+  const states: RevocationLog[] = [log]
+  const fleet: Sidecar[] = [FRESH, FRESH, FRESH, FRESH]
+  // What people took back themselves; the fleet may deny it for longer, never for shorter.
+  const removed = new Set<string>()
+  const to = (next: RevocationLog): void => {
+    log = next
+    highest = Math.max(highest, log.head)
+    states.push(log)
+  }
+  return {
+    append(changes: readonly Change[]): void {
+      for (const change of changes) {
+        if (change.op === 'remove') removed.add(change.id)
+        else removed.delete(change.entry.id)
+      }
+      to(appended(log, ...changes))
+    },
+    compact: () => to(compact(log, 0)),
+    restore(back: number): void {
+      const then = states.at(-1 - Math.min(back, states.length - 1)) ?? EMPTY_LOG
+      // Chance does not repeat itself: the term begins where no history was before.
+      const chance = (highest - then.head + 2) / TERM_GAP
+      to(beginTerm(then, chance))
+    },
+    tell(index: number): void {
+      const before = fleet[index] ?? FRESH
+      if (!knows(log, before.head)) {
+        const entries = [...before.holds].map((id) => entry(id))
+        const merged = merge(log, [{ head: before.head, entries }])
+        if (!merged.ok) throw new Error(merged.why)
+        to(merged.log)
+      }
+      const after = told(before, entriesSince(log, before.head))
+      fleet[index] = after
+      for (const id of before.holds) if (!removed.has(id)) expect(after.holds).toContain(id)
+      expect([...after.holds].sort()).toEqual(inForce(log))
+    },
+  }
+}
+
+test('no sequence of appends, compactions, restores and relearning makes the fleet forget or a head fall', () => {
+  fc.assert(
+    fc.property(fc.array(stepArbitrary, { maxLength: 24 }), (history) => {
+      const world = createWorld()
+      for (const one of history) {
+        if (one.op === 'append') world.append(one.changes)
+        else if (one.op === 'compact') world.compact()
+        else if (one.op === 'tell') world.tell(one.sidecar)
+        else world.restore(one.back)
+      }
+      for (const sidecar of [0, 1, 2, 3]) world.tell(sidecar)
+    }),
+    { numRuns: 500 },
+  )
+})
