@@ -4,12 +4,12 @@ import type { Kind } from '../crd.ts'
 
 /** What the annotation portcullis.dev/schema-hash says on each CRD that this program was built with. */
 export const SCHEMA_HASHES = {
-  TokenIssuer: '88de355be9f6907d430607ed2232a5e9dac14663f45a627c0133945820292919',
-  PolicyBundle: 'b47d8729a3abc9b9eb55a898a186828c771478d5e78cb1dea3a76902bf509838',
-  AccessPolicy: 'de65d012cb0f17d4d165816ccdee133d913d6c71997c94fdb33ccfaf60322c78',
-  Revocation: '1710d371315dd8e37aa8e4add256aa322d753ed79b640fe0a60fda3ffe24d4e0',
-  TrustDomain: 'c5db94298fdfe3414565816da2c1c86d2c28fa3256b443abae59c2d91f9de073',
-  WorkloadIdentity: 'd4de85733b4dab0edba2eefc331e4d4b048a00f1abca509504c7422d6ebb8d5e',
-  KeyRotation: '976b1bfaece857e85b488e64ffa06ed4348882bf5adef4fa9bb3ca65b4ff8ab4',
-  SidecarProfile: '4fdddfe2e8f7e7be821ce42c819f39582b71509dc77e88a2e382acb26ce16644',
+  TokenIssuer: 'b98429aa6ce57f3cdce7c58f4fef2ebd99a2825c974f255a13c5983e5d330917',
+  PolicyBundle: 'bc5db60e731b79299860149b21f2885c037443ee86621309fc92960f1933a05b',
+  AccessPolicy: '41b38b15b8ac0ed1d015e12016af1c30b781c54d4b3a828117eae272caf04fde',
+  Revocation: '7185381f225f6a92b87accca06b51e383109351a3aa43bef05b31a326279f140',
+  TrustDomain: 'a40b0dda1270ce9ec07760fa5ab4358f639c376debce236e7e487f52886348a9',
+  WorkloadIdentity: '36341a50d863d9de09b0496ca6f6abc1a75fad3b5eb3f54ff4560a8f97bc92ea',
+  KeyRotation: '6bad6daa9fd1154f2485eb59d8c6c8bc0eeea36078db7ca1984f5c0619a6117e',
+  SidecarProfile: '8f490e1431fedac86b4e2b2b164ecbe7f836aee3686273b4fd2619ad9f74680b',
 } as const satisfies Readonly<Record<Kind, string>>

@@ -103,7 +103,10 @@ const spec = ruled(
     ),
     resources: resources.prefault({}),
     leases: leases.prefault({}),
-    decisionLog: choice('Whether each decision is a line on standard output.', ['On', 'Off']).default('On'),
+    decisionLog: choice(
+      'Whether each decision is a line on standard output. Quote it: YAML takes an unquoted On for true.',
+      ['On', 'Off'],
+    ).default('On'),
     checkPort: whole('Port on localhost that applications ask.', { from: 1024, to: 65_535 }).default(7070),
     adminPort: whole('Port on the address of the pod for health and metrics.', {
       from: 1024,

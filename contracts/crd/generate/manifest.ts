@@ -17,7 +17,9 @@ export interface Manifest {
 export function manifest(definition: Definition): Manifest {
   const { resource, columns } = definition
   const schema = schemaOf(definition)
-  const problems = lint(schema, resource.kind)
+  const problems = ['spec', 'status'].flatMap((part) =>
+    lint(schema.properties?.[part] ?? {}, `${resource.kind}.${part}`),
+  )
   if (problems.length > 0) throw new TypeError(problems.join('\n'))
   const spec = {
     group: GROUP,
@@ -59,7 +61,8 @@ function schemaOf({ about, spec, status, resource }: Definition): Structural {
     properties: {
       apiVersion: { description: `Always ${GROUP}/${VERSION}.`, type: 'string', maxLength: 64 },
       kind: { description: `Always ${resource.kind}.`, type: 'string', maxLength: 64 },
-      metadata: { description: 'Name, labels and annotations, as of every object.', type: 'object' },
+      // The API server describes it itself and refuses a second description.
+      metadata: { type: 'object' },
       spec: structural(spec, `${resource.kind}.spec`),
       status: structural(status, `${resource.kind}.status`),
     },

@@ -92,10 +92,20 @@ function walk(raw: Raw, place: string, problems: string[]): Structural {
       : {}),
     ...(isRaw(trimmed['items']) ? { items: walk(trimmed['items'], `${place}[]`, problems) } : {}),
   }
-  const whole: Raw = { ...trimmed, ...children }
+  const whole: Raw = spelledOut({ ...trimmed, ...children })
   return Object.fromEntries(
     MEMBERS.flatMap((member) => (whole[member] === undefined ? [] : [[member, whole[member]]])),
   )
+}
+
+// The API server runs CEL on a default as it is written, before the defaults within it are filled in.
+function spelledOut(schema: Raw): Raw {
+  const { default: start, properties } = schema
+  if (!isRaw(start) || !isRaw(properties)) return schema
+  const within = Object.entries(properties as Readonly<Record<string, Structural>>).flatMap(
+    ([name, child]) => (child.default === undefined ? [] : [[name, child.default]]),
+  )
+  return { ...schema, default: { ...Object.fromEntries(within), ...start } }
 }
 
 /** What zod adds and nobody asked for: bounds of a double, the pattern of a date, the closing of an object that pruning does. */

@@ -36,12 +36,12 @@ describe('forms the API server takes', () => {
       },
     ],
     [
-      'a default object, so that defaults within it apply',
+      'a default object with the defaults within it, for CEL sees it as written',
       object(d, { a: whole(d).default(3) }).prefault({}),
       {
         description: d,
         type: 'object',
-        default: {},
+        default: { a: 3 },
         properties: { a: { description: d, type: 'integer', format: 'int64', default: 3, minimum: 0 } },
       },
     ],
