@@ -6,6 +6,7 @@ import type { CheckRequest, Moment } from './request.ts'
 import type { BoundToken } from './token/binding.ts'
 import type { Presented } from './token/credentials.ts'
 import type { VerifiedToken, Verify } from './token/verify.ts'
+import { lapsed } from './trust/lease.ts'
 import type { Snapshot } from './trust/snapshot.ts'
 
 /** The steps of one check, in order. Each takes what only its predecessor makes. */
@@ -14,7 +15,7 @@ export interface Steps {
   readonly present: (request: CheckRequest) => Presented | Denial
   readonly verify: Verify
   readonly bind: (token: VerifiedToken, presented: Presented) => BoundToken | Denial
-  readonly standing: (bound: BoundToken) => Principal | Denial
+  readonly standing: (bound: BoundToken, trust: Snapshot, at: Moment) => Principal | Denial
   readonly judge: Judge
   /** Told of every breakage, for the log. */
   readonly broke: (fault: Fault) => void
@@ -58,18 +59,28 @@ export function createDecide(steps: Steps): Decide {
       const bound = steps.bind(token, presented)
       if (denied(bound)) return refuse(bound)
 
-      const recognised = steps.standing(bound)
+      const { epoch } = trust.revocations
+      const recognised = steps.standing(bound, trust, at)
       if (denied(recognised)) return refuse(recognised)
       principal = recognised
 
-      const decision = steps.judge(principal, request, trust, at)
-      // A caller that has given up is never told yes.
+      const decision = doubt(steps, trust, request.action, at) ?? steps.judge(principal, request, trust, at)
+      // Looked at again at the very end: what was withdrawn while the policy ran is withdrawn, and who has given up is never told yes.
+      const still = trust.revocations.epoch === epoch ? principal : steps.standing(bound, trust, at)
+      const late = denied(still) ? still : doubt(steps, trust, request.action, at)
       const gone = caller.gone()
-      return gone ? refuse(deny(gone)) : { decision, trust, principal }
+      return gone ? refuse(deny(gone)) : { decision: late ?? decision, trust, principal }
     } catch (cause) {
       const fault = Fault.from(cause)
       steps.broke(fault)
       return refuse(deny(caller.gone() ?? fault.code))
     }
   }
+}
+
+/** Why we cannot know: everything is withheld by now, or we may have missed a revocation. */
+function doubt(steps: Steps, trust: Snapshot, action: string, at: Moment): Denial | undefined {
+  const now = steps.current(at)
+  if (denied(now)) return now
+  return lapsed(trust, action, at) ? deny('revocation_stale') : undefined
 }

@@ -76,8 +76,8 @@ export type Installed =
 export type Report = (event: string, facts?: Readonly<Record<string, Fact>>) => void
 export type Fact = string | number | boolean | readonly string[]
 
-/** What the JWKS source of an issuer can do when asked for keys now. `false`: it could not be had. */
-export type RefreshKeys = (issuer: string, signal: AbortSignal) => Promise<boolean>
+/** What the JWKS source of an issuer can do when asked for keys now; `kid` is the one that is missed. `false`: could not be had. */
+export type RefreshKeys = (issuer: string, signal: AbortSignal, kid?: string) => Promise<boolean>
 
 /** One outgoing HTTP GET. Rejects with a Fault-free Error that names the URL and what went wrong. */
 export type FetchDocument = (url: string, rules: FetchRules, signal: AbortSignal) => Promise<Buffer>

@@ -1,18 +1,24 @@
 import { type Denial, deny, type Reason } from '../decision.ts'
 import type { Principal } from '../principal.ts'
-import type { JsonObject } from '../request.ts'
-import type { TenantRule } from '../trust/snapshot.ts'
+import type { JsonObject, Moment } from '../request.ts'
+import type { Snapshot, TenantRule } from '../trust/snapshot.ts'
 import type { BoundToken } from './binding.ts'
 
 /** Does this token still stand, and for which tenant? The only maker of a Principal. */
-export function standing({ token }: BoundToken): Principal | Denial {
+export function standing(
+  { token }: BoundToken,
+  { revocations }: Pick<Snapshot, 'revocations'>,
+  at: Moment,
+): Principal | Denial {
   const { claims, header, claimsJson } = token.jwt
   const tenant = tenantOf(token.issuer.tenant, claims)
   if (typeof tenant === 'string') return deny(tenant)
-  return new RecognisedPrincipal(tenant.name, token.issuer.issuer, claims as unknown as AccessClaims, {
+  const who = new RecognisedPrincipal(tenant.name, token.issuer.issuer, claims as unknown as AccessClaims, {
     kid: header.kid,
     claimsJson,
   })
+  const revoked = revocations.size === 0 ? undefined : revocations.against(who, claims['sid'], at)
+  return revoked ? deny(revoked) : who
 }
 
 /** True only for what `standing` returned: a private field cannot be forged by a cast or from outside this file. */

@@ -1,10 +1,11 @@
+import { bundleDigest } from '../../contracts/bundle-digest.ts'
 import type {
   Policy as PolicyMessage,
   Snapshot as SnapshotMessage,
 } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
 import type { Installed, PolicyModule } from '../ports.ts'
 import { createTurns } from '../turns.ts'
-import { parseSnapshot } from './snapshot.ts'
+import { type Issuer, parseSnapshot } from './snapshot.ts'
 import type { TrustStore } from './store.ts'
 
 /** Loads and self-tests a policy beside the one in use. Rejects with a Fault that says what is wrong with it. */
@@ -13,50 +14,120 @@ export type PreparePolicy = (files: ReadonlyMap<string, Uint8Array>) => Promise<
 export type Blob = (sha256: string) => Uint8Array | undefined
 export type Install = (message: SnapshotMessage, blob: Blob) => Promise<Installed>
 
-/**
- * The one road into trust: parse everything, prepare the policy beside the old one, then swap in one assignment; or refuse
- * with all problems and change nothing. One at a time, in order of arrival.
- */
-export function createInstall(store: TrustStore, prepare: PreparePolicy): Install {
-  const inTurn = createTurns()
-  let policyInUse: { readonly identity: string; readonly module: PolicyModule } | undefined
-
-  const install: Install = async (message, blob) => {
-    const current = store.installed()
-    if (current && message.generation <= current.generation) {
-      return refused([
-        `generation: ${message.generation} is not greater than ${current.generation}, which is in use`,
-      ])
-    }
-    const beliefs = parseSnapshot(message, current?.issuers ?? new Map())
-    const files = gather(message.policy, blob)
-    const problems = [beliefs, files].flatMap((part) => (Array.isArray(part) ? (part as string[]) : []))
-    if (!('generation' in beliefs) || !(files instanceof Map)) return refused(problems)
-
-    const identity = identityOf(message.policy)
-    if (policyInUse?.identity !== identity) {
-      try {
-        policyInUse = { identity, module: await prepare(files) }
-      } catch (cause) {
-        return refused([`policy: ${cause instanceof Error ? cause.message : 'unknown fault'}`])
-      }
-    }
-    store.swap(Object.freeze({ ...beliefs, policy: policyInUse.module }))
-    return { ok: true, generation: beliefs.generation }
-  }
-  return (message, blob) => inTurn(() => install(message, blob))
+/** What an operator's snapshots must keep beyond the form. */
+export interface InstallRules {
+  /** Why this signature does not vouch for the digest; empty when it does. */
+  readonly signatureProblem: (signature: PolicyMessage['signature'], digest: Buffer) => string
 }
 
-function refused(problems: readonly string[]): Installed {
+interface PolicyInUse {
+  readonly digest: Buffer
+  readonly module: PolicyModule
+}
+
+/**
+ * The one road into trust: parse everything, prepare the policy beside the old one, then swap in one assignment; or refuse
+ * with all problems and change nothing. One at a time, in order of arrival; but a snapshot that withholds everything waits for no
+ * policy to compile. `rules` are those of a pushed snapshot; without them it is our own configuration that speaks.
+ */
+export function createInstall(store: TrustStore, prepare: PreparePolicy, rules?: InstallRules): Install {
+  const inTurn = createTurns()
+  let policyInUse: PolicyInUse | undefined
+  // Lends imported keys to the next snapshot, also when one that withheld everything came in between.
+  let lastIssuers: ReadonlyMap<string, Issuer> = new Map()
+
+  const install: Install = async (message, blob) => {
+    const late = outdated(message.generation, store)
+    if (late) return late
+    const beliefs = parseSnapshot(message, lastIssuers)
+    const policy = readPolicy(message.policy, policyInUse, rules)
+    const files = policy.ok && policy.changed ? gather(policy.message, blob) : undefined
+    const problems = [
+      beliefs,
+      leaseProblems(message, rules),
+      policy.ok ? [] : policy.problems,
+      files,
+    ].flatMap((part) => (Array.isArray(part) ? (part as string[]) : []))
+    if (!('generation' in beliefs) || !policy.ok || problems.length > 0) return refused(problems)
+
+    const prepared = files instanceof Map ? await attempt(prepare, files, policy.digest) : policyInUse
+    if (typeof prepared === 'string') return refused([prepared])
+    policyInUse = prepared
+    // While a policy compiled, everything may have been withheld.
+    const overtaken = outdated(message.generation, store)
+    if (overtaken || !prepared) return overtaken ?? refused(['policy: not at hand'])
+    lastIssuers = beliefs.issuers
+    const { module, digest } = prepared
+    store.swap(Object.freeze({ ...beliefs, ...store.pushed, policy: module, policyDigest: digest }))
+    return { ok: true, generation: beliefs.generation }
+  }
+  return async (message, blob) => {
+    if (message.withheld === '') return inTurn(() => install(message, blob))
+    const late = outdated(message.generation, store)
+    if (late) return late
+    store.withhold(message.generation, message.withheld.slice(0, WITHHELD_CHARACTERS))
+    return { ok: true, generation: message.generation }
+  }
+}
+
+const WITHHELD_CHARACTERS = 512
+
+function refused(problems: readonly string[]): Installed & { readonly ok: false } {
   return { ok: false, problems }
 }
 
-function gather(
+function outdated(generation: number, store: TrustStore): Installed | undefined {
+  const current = store.generation()
+  return generation > current
+    ? undefined
+    : refused([`generation: ${generation} is not greater than ${current}, which is in use`])
+}
+
+function leaseProblems({ profile }: SnapshotMessage, rules: InstallRules | undefined): readonly string[] {
+  return rules && !profile?.leases ? ['profile.leases: unset; needed where revocations are pushed'] : []
+}
+
+async function attempt(
+  prepare: PreparePolicy,
+  files: ReadonlyMap<string, Uint8Array>,
+  digest: Buffer,
+): Promise<PolicyInUse | string> {
+  try {
+    return { digest, module: await prepare(files) }
+  } catch (cause) {
+    return `policy: ${cause instanceof Error ? cause.message : 'unknown fault'}`
+  }
+}
+
+const FILES = 64
+
+type ReadPolicy =
+  | { readonly ok: true; readonly message: PolicyMessage; readonly digest: Buffer; readonly changed: boolean }
+  | { readonly ok: false; readonly problems: readonly string[] }
+
+// What is in use was vouched for when it came in: a key that has left the trust bundle since then must not hold up key sets or routes.
+function readPolicy(
   policy: PolicyMessage | undefined,
-  blob: Blob,
-): ReadonlyMap<string, Uint8Array> | readonly string[] {
+  inUse: PolicyInUse | undefined,
+  rules: InstallRules | undefined,
+): ReadPolicy {
   if (!policy || policy.files.length === 0)
-    return ['policy.files: empty; a bundle has .manifest and policy.wasm']
+    return { ok: false, problems: ['policy.files: empty; a bundle has .manifest and policy.wasm'] }
+  const { files, signature } = policy
+  const paths = new Set(files.map(({ path }) => path))
+  if (files.length > FILES || paths.size !== files.length)
+    return { ok: false, problems: [`policy.files: must be at most ${FILES}, each path once`] }
+  if (files.some(({ sha256 }) => sha256.length !== 32))
+    return { ok: false, problems: ['policy.files: sha256 must be 32 bytes'] }
+  const digest = bundleDigest(files)
+  const changed = !inUse?.digest.equals(digest)
+  const problem = changed ? rules?.signatureProblem(signature, digest) : ''
+  return problem
+    ? { ok: false, problems: [`policy.signature: ${problem}`] }
+    : { ok: true, message: policy, digest, changed }
+}
+
+function gather(policy: PolicyMessage, blob: Blob): ReadonlyMap<string, Uint8Array> | readonly string[] {
   const files = new Map<string, Uint8Array>()
   const problems: string[] = []
   for (const { path, sha256 } of policy.files) {
@@ -65,12 +136,4 @@ function gather(
     else problems.push(`policy.files: content of ${path} is not at hand`)
   }
   return problems.length > 0 ? problems : files
-}
-
-// Length-prefixed, so that no path can pretend to be another file's digest.
-function identityOf(policy: PolicyMessage | undefined): string {
-  const parts = (policy?.files ?? []).map(
-    ({ path, sha256 }) => `${path.length}:${path}:${sha256.toString('hex')}`,
-  )
-  return parts.sort().join('\n')
 }

@@ -75,6 +75,8 @@ export function createKeys(needs: KeysNeeds): Keys {
 }
 
 function lookUp(keys: KeySet, { kid, algorithm }: KeyName, at: Moment): KeyAnswer | undefined {
+  // First of all: a revoked key is none, published or cached (RFC 7517 leaves revocation to the reader).
+  if (keys.revokedKids.has(kid)) return deny('kid_revoked')
   const candidates = keys.byKid.get(kid)
   if (!candidates) return keys.weakKids.has(kid) ? deny('key_weak') : undefined
   if (at >= keys.notAfter) return deny('jwks_unavailable')
@@ -89,6 +91,7 @@ function lookUp(keys: KeySet, { kid, algorithm }: KeyName, at: Moment): KeyAnswe
 type Round = 'fetched' | 'failed' | 'paused' | 'over'
 
 interface Asked {
+  readonly kid: string
   readonly at: number
   readonly seenBefore: boolean
 }
@@ -103,10 +106,10 @@ function createMisses(issuer: string, needs: KeysNeeds): IssuerMisses {
   let waiting = 0
   let flight: { readonly startedAt: number; readonly done: Promise<boolean> } | undefined
 
-  const fly = (): Promise<boolean> => {
+  const fly = (kid: string): Promise<boolean> => {
     const startedAt = needs.now()
     const done = needs
-      .refresh(issuer, needs.lifetime)
+      .refresh(issuer, needs.lifetime, kid)
       .catch(() => false)
       .then((fetched) => {
         budget.report(fetched)
@@ -120,7 +123,7 @@ function createMisses(issuer: string, needs: KeysNeeds): IssuerMisses {
   // One round: join the fetch under way, start one, or wait a moment for somebody else's.
   const round = async (asked: Asked, wait: Wait): Promise<Round> => {
     const startedAt = flight?.startedAt ?? needs.now()
-    const landed = flight?.done ?? (budget.take(asked.seenBefore) ? fly() : undefined)
+    const landed = flight?.done ?? (budget.take(asked.seenBefore) ? fly(asked.kid) : undefined)
     if (!landed) return wait.pause()
     const fetched = await wait.until(landed)
     if (fetched === 'over') return 'over'
@@ -143,7 +146,7 @@ function createMisses(issuer: string, needs: KeysNeeds): IssuerMisses {
   }
   return {
     async resolve(name, at, signal) {
-      const asked = { at: needs.now(), seenBefore: lacking.seenBefore(name.kid) }
+      const asked = { kid: name.kid, at: needs.now(), seenBefore: lacking.seenBefore(name.kid) }
       if (lacking.has(name.kid, asked.at)) return deny('kid_unknown')
       const places = MISS_LIMITS.waiters - (asked.seenBefore ? 0 : MISS_LIMITS.reservedWaiters)
       if ((!flight && budget.pausing()) || waiting >= places) return deny('jwks_unavailable')
@@ -157,7 +160,13 @@ function createMisses(issuer: string, needs: KeysNeeds): IssuerMisses {
   }
 }
 
-const NO_KEYS: KeySet = { byKid: new Map(), weakKids: new Set(), notAfter: 0, refreshable: false }
+const NO_KEYS: KeySet = {
+  byKid: new Map(),
+  weakKids: new Set(),
+  revokedKids: new Set(),
+  notAfter: 0,
+  refreshable: false,
+}
 const POLL_MS = 50
 
 /** Waiting that ends with the caller's deadline, or after `waitMs`. */

@@ -12,10 +12,20 @@ import {
 import type { PolicyModule } from '../ports.ts'
 import type { Moment } from '../request.ts'
 import { SNAPSHOT_LIMITS } from '../settings.ts'
+import type { LeaseView } from './lease.ts'
+import type { KnownRevocations } from './revocations.ts'
+import { parseTiers, type Tiers } from './tiers.ts'
 
-/** Everything believed at one moment. Immutable; replaced as a whole, by one assignment. */
+/**
+ * Everything believed at one moment. Immutable; replaced as a whole, by one assignment. What is pushed between snapshots is reached
+ * through it, so that no decision can be made without looking at it.
+ */
 export interface Snapshot extends Beliefs {
   readonly policy: PolicyModule
+  /** What identifies the policy in acknowledgements (contracts/bundle-digest.ts). */
+  readonly policyDigest: Buffer
+  readonly revocations: KnownRevocations
+  readonly lease: LeaseView
 }
 
 /** All but the policy, which is prepared from files. */
@@ -25,6 +35,8 @@ export interface Beliefs {
   readonly exclusiveAudience: boolean
   readonly maxTokenLifetimeS: number
   readonly issuers: ReadonlyMap<string, Issuer>
+  /** How long revocations may be unconfirmed; `undefined` where none are pushed (standalone). */
+  readonly tiers: Tiers | undefined
 }
 
 export interface Issuer {
@@ -44,10 +56,14 @@ export interface KeySet {
   readonly byKid: ReadonlyMap<string, readonly VerificationKey[]>
   /** Keys that were published but are too weak to believe. */
   readonly weakKids: ReadonlySet<string>
+  /** Keys that are not believed although they are published. */
+  readonly revokedKids: ReadonlySet<string>
   /** From this moment on the keys may not be used: their source has been silent for too long. */
   readonly notAfter: Moment
   readonly refreshable: boolean
 }
+
+const REVOKED_KIDS = 64
 
 /** Reads the wire form: all of it, or every problem with its path. `before` lends key sets whose document did not change. */
 export function parseSnapshot(
@@ -67,6 +83,8 @@ export function parseSnapshot(
   if (message.issuers.length === 0 || message.issuers.length > SNAPSHOT_LIMITS.issuers) {
     problems.push(`issuers: must be 1 to ${SNAPSHOT_LIMITS.issuers}`)
   }
+  const tiers = parseTiers(profile)
+  if (Array.isArray(tiers)) problems.push(...tiers)
   const issuers = new Map<string, Issuer>()
   message.issuers.forEach((one, index) => {
     const parsed = parseIssuer(one, before.get(one.issuer))
@@ -76,6 +94,7 @@ export function parseSnapshot(
   })
   if (problems.length > 0) return problems
   return {
+    tiers: tiers as Tiers | undefined,
     generation: message.generation,
     audience,
     exclusiveAudience: profile?.exclusiveAudience ?? false,
@@ -95,6 +114,11 @@ function parseIssuer(message: IssuerMessage, before: Issuer | undefined): Issuer
     problems.push('algorithms: must name known asymmetric algorithms')
   const tenant = parseTenant(message.tenant)
   if (!tenant) problems.push('tenant: must fix one tenant, or name a claim and 1 to 10000 allowed values')
+  const { revokedKids } = message
+  if (revokedKids.length > REVOKED_KIDS || revokedKids.some((kid) => kid.length > SNAPSHOT_LIMITS.text))
+    problems.push(
+      `revoked_kids: must be at most ${REVOKED_KIDS} of at most ${SNAPSHOT_LIMITS.text} characters`,
+    )
   const keys = parseKeys(message, algorithms, before)
   if (typeof keys === 'string') problems.push(`keys.jwks: ${keys}`)
   if (!tenant || typeof keys === 'string' || problems.length > 0) return problems
@@ -125,16 +149,17 @@ function parseKeys(
   const document = message.keys?.jwks ?? Buffer.alloc(0)
   const notAfter = message.keys?.notAfterMs || Number.POSITIVE_INFINITY
   const refreshable = message.keys?.refreshable ?? false
+  const terms = { notAfter, refreshable, revokedKids: new Set(message.revokedKids) }
   const old = before?.keys as ReadKeySet | undefined
   if (old?.document.equals(document) && before && sameMembers(before.algorithms, algorithms)) {
-    return { ...old, notAfter, refreshable }
+    return { ...old, ...terms }
   }
-  if (document.length === 0) return { byKid: new Map(), weakKids: new Set(), notAfter, refreshable, document }
+  if (document.length === 0) return { ...terms, byKid: new Map(), weakKids: new Set(), document }
   if (document.length > JWKS_LIMITS.bytes) return `larger than ${JWKS_LIMITS.bytes} bytes`
   const parsed = parseJwks(document, algorithms)
   if (!parsed.ok) return parsed.why
   const weakKids = new Set(parsed.refused.filter((key) => key.weak && key.kid).map((key) => key.kid))
-  return { byKid: Map.groupBy(parsed.keys, (key) => key.kid), weakKids, notAfter, refreshable, document }
+  return { ...terms, byKid: Map.groupBy(parsed.keys, (key) => key.kid), weakKids, document }
 }
 
 function sameMembers<T>(one: ReadonlySet<T>, other: ReadonlySet<T>): boolean {

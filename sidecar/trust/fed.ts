@@ -1,0 +1,158 @@
+import type {
+  Delta,
+  Heartbeat,
+  Held,
+  KeyFreshness,
+  Revocations as RevocationsMessage,
+  Snapshot as SnapshotMessage,
+} from '../../contracts/gen/portcullis/feed/v1/feed.ts'
+import { Snapshot as SnapshotWire } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
+import type { Installed, Monotonic, Now } from '../ports.ts'
+import type { Moment } from '../request.ts'
+import { createTurns } from '../turns.ts'
+import { applyDelta, freshnessOf, withFreshness, withoutFreshness } from './delta.ts'
+import { type Blob, createInstall, type InstallRules, type PreparePolicy } from './install.ts'
+import { createLease, type Lease } from './lease.ts'
+import { createRevocations, type Revocations } from './revocations.ts'
+import type { Issuer, Snapshot } from './snapshot.ts'
+import { createTrustStore, type TrustStore } from './store.ts'
+
+/** Everything an operator may tell this sidecar. Snapshots, deltas and freshness take effect in order of arrival, the rest at once. */
+export interface Believe {
+  install(message: SnapshotMessage, blob: Blob): Promise<Installed>
+  amend(delta: Delta, blob: Blob): Promise<Installed>
+  freshen(message: KeyFreshness): Promise<Installed>
+  revoke(message: RevocationsMessage): Installed
+  /** A stream begins now; what the one before had begun and not finished is forgotten. */
+  greet(): void
+  heartbeat(message: Heartbeat): void
+  /** Milliseconds since the last confirmation that we know every revocation, by the monotonic clock. */
+  silenceMs(): number
+  /** What is in effect, for the operator. */
+  held(): Omit<Held, 'trustSequence'>
+  /** Every revocation in force, in bounded parts. */
+  recall(): readonly RevocationsMessage[]
+  /** Forgets what has expired. */
+  sweep(): void
+}
+
+export interface FedTrust {
+  readonly store: TrustStore
+  readonly believe: Believe
+  /** For status and metrics. */
+  readonly revocations: Pick<Revocations, 'head' | 'size'>
+  readonly lease: Pick<Lease, 'silence'>
+}
+
+export interface FedNeeds {
+  readonly prepare: PreparePolicy
+  readonly rules: InstallRules
+  readonly wall: Now
+  readonly monotonic: Monotonic
+}
+
+/** Trust that an operator feeds: the same store and the same road into it, and what is pushed between snapshots. */
+export function createFedTrust({ prepare, rules, wall, monotonic }: FedNeeds): FedTrust {
+  const revocations = createRevocations()
+  const lease = createLease(monotonic, wall)
+  const store = createTrustStore({ revocations, lease })
+  const road = createSnapshotRoad(store, createInstall(store, prepare, rules))
+  return {
+    store,
+    revocations,
+    lease,
+    believe: {
+      ...road,
+      revoke(message) {
+        const problems = revocations.apply(message)
+        return problems.length > 0 ? { ok: false, problems } : { ok: true, generation: store.generation() }
+      },
+      greet() {
+        lease.greet()
+        revocations.interrupted()
+      },
+      heartbeat({ revocationHead, atMs }) {
+        if (revocationHead <= revocations.head) lease.renew(atMs)
+      },
+      silenceMs: () => lease.silence(Number.NEGATIVE_INFINITY),
+      held: () => ({
+        generation: store.generation(),
+        revocationHead: revocations.head,
+        policyDigest: store.installed()?.policyDigest ?? Buffer.alloc(0),
+      }),
+      recall: revocations.everything,
+      sweep: () => sweep(revocations, store, wall()),
+    },
+  }
+}
+
+// A wall clock that jumps ahead and comes back must not have emptied the tables unnoticed: the store remembers every moment that was
+// acted on, and denies until it is reached again.
+function sweep(revocations: Revocations, store: TrustStore, at: Moment): void {
+  if (store.obstacle(at) !== 'clock_unsafe') revocations.sweep(at)
+}
+
+type SnapshotRoad = Pick<Believe, 'install' | 'amend' | 'freshen'>
+
+/** Snapshots, and what builds on one: remembers the message in effect. */
+function createSnapshotRoad(
+  store: TrustStore,
+  installWhole: (...args: Parameters<Believe['install']>) => Promise<Installed>,
+): SnapshotRoad {
+  const inTurn = createTurns()
+  let inEffect: SnapshotMessage | undefined
+
+  const base = () => (inEffect?.generation === store.generation() && store.installed() ? inEffect : undefined)
+  const freshen = (message: KeyFreshness): Installed => {
+    const believed = store.installed()
+    if (inEffect) inEffect = withFreshness(inEffect, message)
+    if (believed) store.swap(Object.freeze({ ...believed, issuers: freshened(believed, message) }))
+    return { ok: true, generation: store.generation() }
+  }
+  const install = async (message: SnapshotMessage, blob: Blob): Promise<Installed> => {
+    const current = base()
+    // The operator tells everything anew on each stream: what we have already is no rollback.
+    if (current && same(current, message)) return freshen(freshnessOf(message))
+    const installed = await installWhole(message, blob)
+    if (installed.ok) inEffect = message
+    return installed
+  }
+  return {
+    install: (message, blob) =>
+      message.withheld === '' ? inTurn(() => install(message, blob)) : withhold(message, store, installWhole),
+    amend: (delta, blob) =>
+      inTurn(async () => {
+        const current = base()
+        if (current?.generation === delta.baseGeneration) return install(applyDelta(current, delta), blob)
+        const having = current ? `generation ${current.generation}` : 'no snapshot'
+        return { ok: false, problems: [`base_generation: ${delta.baseGeneration}, but ${having} is in use`] }
+      }),
+    freshen: (message) => inTurn(async () => freshen(message)),
+  }
+}
+
+// Again, on a new stream, is no rollback either.
+async function withhold(
+  message: SnapshotMessage,
+  store: TrustStore,
+  install: Believe['install'],
+): Promise<Installed> {
+  const again = message.generation === store.generation() && store.withheld() !== ''
+  return again ? { ok: true, generation: message.generation } : install(message, () => undefined)
+}
+
+function same(one: SnapshotMessage, other: SnapshotMessage): boolean {
+  if (one.generation !== other.generation) return false
+  const bytes = (message: SnapshotMessage) => SnapshotWire.encode(withoutFreshness(message)).finish()
+  return Buffer.compare(bytes(one), bytes(other)) === 0
+}
+
+function freshened({ issuers }: Snapshot, { terms }: KeyFreshness): ReadonlyMap<string, Issuer> {
+  const changed = new Map(issuers)
+  for (const { issuer, notAfterMs } of terms) {
+    const known = changed.get(issuer)
+    if (!known || !(notAfterMs > known.keys.notAfter)) continue
+    changed.set(issuer, { ...known, keys: { ...known.keys, notAfter: notAfterMs } })
+  }
+  return changed
+}

@@ -1,0 +1,73 @@
+import type { Revocation, Revocations } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
+
+export const REVOCATION_LIMITS = {
+  /** Entries and text that are held at once. */
+  entries: 100_000,
+  characters: 16 * 1024 * 1024,
+  perMessage: 4096,
+  id: 128,
+  issuer: 512,
+  value: 512,
+  /** Text of one message when we tell what we hold. */
+  partCharacters: 512 * 1024,
+  problems: 8,
+} as const
+
+export type RevocationKind = NonNullable<Revocation['subject']>['$case']
+
+/** What an entry is about: the value of its subject; empty for everything. */
+export function subjectValue(subject: NonNullable<Revocation['subject']>): string {
+  switch (subject.$case) {
+    case 'jti':
+      return subject.jti
+    case 'sid':
+      return subject.sid
+    case 'sub':
+      return subject.sub
+    case 'clientId':
+      return subject.clientId
+    case 'kid':
+      return subject.kid
+    case 'tenant':
+      return subject.tenant
+    case 'everything':
+      return ''
+    default:
+      return subject satisfies never
+  }
+}
+
+/** What is wrong with the form of a message; one bad entry spoils it, because a deny fact must not be lost in silence. */
+export function problemsOf({ entries, removed }: Revocations): readonly string[] {
+  const { perMessage, id, problems: most } = REVOCATION_LIMITS
+  if (entries.length > perMessage || removed.length > 10 * perMessage)
+    return [`entries: at most ${perMessage} in one message`]
+  const problems: string[] = []
+  for (const [index, entry] of entries.entries()) {
+    const problem = problemOf(entry)
+    if (problem) problems.push(`entries[${index}].${problem}`)
+    if (problems.length >= most) return problems
+  }
+  if (!removed.every((one) => isText(one, id))) problems.push(`removed: must be 1 to ${id} characters each`)
+  return problems
+}
+
+function problemOf({ id, issuer, subject, issuedBeforeMs, expiresAtMs }: Revocation): string | undefined {
+  if (!isText(id, REVOCATION_LIMITS.id)) return `id: must be 1 to ${REVOCATION_LIMITS.id} characters`
+  if (!isText(issuer, REVOCATION_LIMITS.issuer))
+    return `issuer: must be 1 to ${REVOCATION_LIMITS.issuer} characters`
+  if (expiresAtMs === 0) return 'expires_at_ms: must not be 0'
+  if (!subject) return 'subject: unset, or of a kind that this version does not know'
+  if (subject.$case === 'everything') {
+    return subject.everything && issuedBeforeMs > 0
+      ? undefined
+      : 'everything: must be true and needs issued_before_ms'
+  }
+  return isText(subjectValue(subject), REVOCATION_LIMITS.value)
+    ? undefined
+    : `${subject.$case}: must be 1 to ${REVOCATION_LIMITS.value} characters`
+}
+
+function isText(text: string, longest: number): boolean {
+  return text.length > 0 && text.length <= longest
+}

@@ -1,0 +1,88 @@
+import { type Profile, type Route, Staleness } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
+
+/** How long revocations may be unconfirmed, by action. */
+export interface Tiers {
+  readonly standardMs: number
+  readonly strictMs: number
+  readonly readDegradedMs: number
+  /** Milliseconds for this action: by the longest match among the routes, else standard. */
+  leaseMs(action: string): number
+}
+
+export const TIER_LIMITS = {
+  leaseMs: [1_000, 900_000],
+  routes: 64,
+  actions: 64,
+  /** Characters of an action or prefix. */
+  action: 256,
+} as const
+
+/** Reads the leases and routes of a profile: tiers, `undefined` when nothing is pushed (standalone), or every problem. */
+export function parseTiers(profile: Profile | undefined): Tiers | undefined | readonly string[] {
+  const routes = profile?.routes ?? []
+  const leases = profile?.leases
+  if (!leases) return routes.length > 0 ? ['profile.routes: need profile.leases'] : undefined
+  const problems: string[] = []
+  for (const [name, ms] of [
+    ['standard_ms', leases.standardMs],
+    ['strict_ms', leases.strictMs],
+    ['read_degraded_ms', leases.readDegradedMs],
+  ] as const) {
+    const [shortest, longest] = TIER_LIMITS.leaseMs
+    if (ms < shortest || ms > longest)
+      problems.push(`profile.leases.${name}: must be ${shortest} to ${longest}`)
+  }
+  if (routes.length > TIER_LIMITS.routes)
+    problems.push(`profile.routes: must be at most ${TIER_LIMITS.routes}`)
+  const byTier = {
+    [Staleness.STALENESS_STANDARD]: leases.standardMs,
+    [Staleness.STALENESS_STRICT]: leases.strictMs,
+    [Staleness.STALENESS_READ_DEGRADED]: leases.readDegradedMs,
+  }
+  const patterns = new Map<string, number>()
+  routes.slice(0, TIER_LIMITS.routes).forEach((route, index) => {
+    const ms = (byTier as Readonly<Record<number, number>>)[route.staleness]
+    if (ms === undefined) problems.push(`profile.routes[${index}].staleness: unset or unknown`)
+    problems.push(...addPatterns(patterns, route, ms ?? 0).map((text) => `profile.routes[${index}].${text}`))
+  })
+  if (problems.length > 0) return problems
+  const { standardMs, strictMs, readDegradedMs } = leases
+  return { standardMs, strictMs, readDegradedMs, leaseMs: createMatch(patterns, standardMs) }
+}
+
+function addPatterns(patterns: Map<string, number>, { actions }: Route, ms: number): readonly string[] {
+  if (actions.length === 0 || actions.length > TIER_LIMITS.actions)
+    return [`actions: must be 1 to ${TIER_LIMITS.actions}`]
+  const problems: string[] = []
+  for (const [index, action] of actions.entries()) {
+    const inner = action.endsWith('*') ? action.slice(0, -1) : action
+    if (action === '' || action.length > TIER_LIMITS.action || inner.includes('*')) {
+      problems.push(`actions[${index}]: must be a name, or a prefix that ends in its only *`)
+    } else if (patterns.has(action)) problems.push(`actions[${index}]: ${action} is named twice`)
+    else patterns.set(action, ms)
+  }
+  return problems
+}
+
+const REMEMBERED = 1024
+
+function createMatch(patterns: ReadonlyMap<string, number>, otherwise: number): (action: string) => number {
+  if (patterns.size === 0) return () => otherwise
+  const prefixes = [...patterns]
+    .filter(([pattern]) => pattern.endsWith('*'))
+    .map(([pattern, ms]) => ({ prefix: pattern.slice(0, -1), ms }))
+    .sort((one, other) => other.prefix.length - one.prefix.length)
+  const find = (action: string): number =>
+    // An action that itself ends in an asterisk is no prefix: it is looked up among the prefixes like any other.
+    (action.endsWith('*') ? undefined : patterns.get(action)) ??
+    prefixes.find(({ prefix }) => action.startsWith(prefix))?.ms ??
+    otherwise
+  // An application asks about few actions; emptied when full.
+  const known = new Map<string, number>()
+  return (action) => {
+    const ms = known.get(action) ?? find(action)
+    if (known.size >= REMEMBERED) known.clear()
+    known.set(action, ms)
+    return ms
+  }
+}
