@@ -67,9 +67,11 @@ export type Appended =
 
 /** Appends all changes or, when the log would outgrow its limits, none. Removals are always taken. */
 export function append(log: RevocationLog, changes: readonly Change[], limits = LOG_LIMITS): Appended {
-  if (changes.length === 0) return { ok: true, log }
+  // One record an id: half of a change that was interrupted must never be a removal that nobody meant.
+  const once = [...new Map(changes.map((change) => [idOf(change), change])).values()]
+  if (once.length === 0) return { ok: true, log }
   const live = new Map(log.live)
-  const records = changes.map((change, index): Addition | Removal => {
+  const records = once.map((change, index): Addition | Removal => {
     const sequence = log.head + 1 + index
     if (change.op === 'remove') {
       live.delete(change.id)
@@ -80,12 +82,14 @@ export function append(log: RevocationLog, changes: readonly Change[], limits = 
     live.set(entry.id, addition)
     return addition
   })
-  const grows = changes.some(({ op }) => op === 'add')
+  const grows = once.some(({ op }) => op === 'add')
   const why = grows ? overfull(live, limits) : undefined
   if (why) return { ok: false, why }
   const recent = [...log.recent, ...records]
   return { ok: true, log: { ...log, head: log.head + records.length, live, recent } }
 }
+
+const idOf = (change: Change): string => (change.op === 'add' ? change.entry.id : change.id)
 
 function overfull(live: ReadonlyMap<string, Addition>, limits: LogLimits): string | undefined {
   if (live.size > limits.entries) {
