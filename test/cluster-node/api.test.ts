@@ -23,8 +23,14 @@ describe.skipIf(reason)('kube-apiserver and etcd alone', () => {
     expect(who.status.userInfo.groups).toContain('guests/all')
     const reading = ['--kubeconfig', eve.kubeconfig, 'get', 'secrets']
     await expect(api.kubectl(reading)).rejects.toThrow('cannot list resource "secrets"')
-    await api.kubectl(['create', 'clusterrolebinding', 'guests', '--clusterrole=admin', '--group=guests/all'])
-    await expect(api.kubectl(reading)).resolves.toBe('')
+    await api.kubectl([
+      'create',
+      'clusterrolebinding',
+      'guests',
+      '--clusterrole=cluster-admin',
+      '--group=guests/all',
+    ])
+    await expect.poll(() => api.kubectl(reading).catch(() => 'not yet')).toBe('')
   })
 
   test('a token of TokenRequest is good in TokenReview for its audience alone', async () => {

@@ -57,6 +57,7 @@ export async function writeMaterial(staged: string, material: Material): Promise
     symlinkSync(resolve(path), join(staged, 'images', `${String(at).padStart(3, '0')}-${basename(path)}`))
   })
   writeFileSync(join(staged, 'node.env'), environment(material))
+  writeFileSync(join(staged, 'slot'), `${layout.slot}\n`)
 }
 
 // In the node these paths are /run/pc/...; for the administrator, the state directory.

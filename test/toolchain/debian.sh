@@ -8,7 +8,7 @@ set -euo pipefail
 # iproute2 to unzip are tools of the host; containernetworking-plugins is the node's CNI; catatonit and busybox-static
 # become images; libseccomp-dev, pkg-config and gcc build runc.
 packages='iproute2 iptables nftables conntrack socat unzip util-linux containernetworking-plugins catatonit
-  busybox-static libseccomp-dev pkg-config gcc libc6-dev openssl curl ca-certificates'
+  busybox-static libseccomp-dev pkg-config gcc binutils libc6-dev openssl curl ca-certificates'
 
 missing() {
   local name

@@ -17,6 +17,7 @@ main() {
   exec 8>"/run/lock/portcullis-slot-$slot.lock"
   flock -n 8 || exit 41
   bash "$here/sweep.sh" "$state" "$slot"
+  ip link del "pc$slot-h" 2>/dev/null || true # of a killed one, when the kernel is not yet through
   mv -T "$staged" "$state"
   if [[ $mode == detached ]]; then
     # Opened for both ends: it never reads end-of-file while the node holds it.
