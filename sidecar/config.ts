@@ -17,14 +17,25 @@ import {
 } from './config-reader.ts'
 import type { StandaloneConfig } from './settings.ts'
 
-/** Everything the program was told, complete and frozen. */
-export interface Config {
-  readonly unix: { readonly path: string; readonly mode: number; readonly directoryMode: number } | undefined
+/** Where and how checks are answered, in either mode. */
+export interface Serving {
+  readonly unix: UnixSocket | undefined
   readonly tcp: { readonly host: '127.0.0.1' | '::1'; readonly port: number } | undefined
   readonly admin: { readonly host: string; readonly port: number }
-  readonly trust: StandaloneConfig
   readonly limits: Limits
   readonly logDecisions: boolean
+}
+
+export interface UnixSocket {
+  readonly path: string
+  readonly mode: number
+  /** Undefined where the directory is a mount that the injection made. */
+  readonly directoryMode: number | undefined
+}
+
+/** Everything the program was told in standalone mode, complete and frozen. */
+export interface Config extends Serving {
+  readonly trust: StandaloneConfig
 }
 
 export type Limits = Readonly<Record<keyof typeof LIMITS, number>>
@@ -45,6 +56,10 @@ const LIMITS = {
   drainSeconds: { from: 0, to: 300, fallback: 25 },
   logQueueBytes: { from: 4096, to: 67_108_864, fallback: 1_048_576 },
 } as const
+
+export const DEFAULT_LIMITS: Limits = Object.freeze(
+  Object.fromEntries(Object.entries(LIMITS).map(([name, { fallback }]) => [name, fallback])) as Limits,
+)
 
 /** Environment variables that override the file: where things are, never what is believed. */
 const ENVIRONMENT = {
@@ -175,7 +190,7 @@ function build(reader: Reader, root: Fields, base: string): Config | undefined {
 const SOCKET_MODE = 0o660
 const DIRECTORY_MODE = 0o750
 /** `sun_path` of Linux, less the closing NUL. */
-const SOCKET_PATH_BYTES = 107
+export const SOCKET_PATH_BYTES = 107
 
 function readUnix(reader: Reader, listen: Fields, base: string): Config['unix'] {
   const mode = readMode(reader, listen['mode'], 'listen.mode', SOCKET_MODE)

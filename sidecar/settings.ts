@@ -45,3 +45,30 @@ export type JwksLocation =
   | { readonly kind: 'file'; readonly path: string }
   | { readonly kind: 'uri'; readonly uri: string }
   | { readonly kind: 'discovery'; readonly uri: string }
+
+/** A host name or address, and a port. */
+export interface Endpoint {
+  readonly host: string
+  readonly port: number
+}
+
+/** What an injected sidecar was told about itself and about where its identity comes from. */
+export interface IdentitySettings {
+  readonly trustDomain: string
+  /** The one audience of the token in `tokenFile`; another token is never sent anywhere. */
+  readonly audience: string
+  readonly issuer: Endpoint
+  readonly feed: Endpoint
+  /** Roots that are believed until a newer trust bundle has come, DER. */
+  readonly anchors: readonly Uint8Array[]
+  /** Projected service account token; the kubelet replaces it, so it is read anew for each call. */
+  readonly tokenFile: string
+  readonly pod: Pod
+}
+
+export interface Pod {
+  readonly uid: string
+  readonly name: string
+  readonly namespace: string
+  readonly serviceAccount: string
+}

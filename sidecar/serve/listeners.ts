@@ -5,7 +5,8 @@ import { dirname } from 'node:path'
 export interface UnixListener {
   readonly path: string
   readonly mode: number
-  readonly directoryMode: number
+  /** Undefined: the directory is a mount that others have read-only, so that its own mode (0777 for an emptyDir) opens nothing. */
+  readonly directoryMode: number | undefined
 }
 /** A loopback address and port; config.ts refuses anything else. */
 export interface TcpListener {
@@ -26,10 +27,7 @@ export type Accept = (socket: Socket) => void
 
 /** Listens on a Unix socket. Rejects when somebody else does, or when others could replace the socket. */
 export async function listenUnix(to: UnixListener, connections: number, accept: Accept): Promise<Listening> {
-  const directory = dirname(to.path)
-  const created = await mkdir(directory, { recursive: true, mode: to.directoryMode })
-  if (created) await chmod(directory, to.directoryMode)
-  await refuseOpenDirectory(directory)
+  if (to.directoryMode !== undefined) await ownDirectory(dirname(to.path), to.directoryMode)
   await removeStale(to.path)
 
   const { server, ...end } = serverFor(connections, accept)
@@ -110,6 +108,12 @@ function closed(server: Server): Promise<void> {
   return new Promise((resolve) => {
     server.close(() => resolve())
   })
+}
+
+async function ownDirectory(directory: string, mode: number): Promise<void> {
+  const created = await mkdir(directory, { recursive: true, mode })
+  if (created) await chmod(directory, mode)
+  await refuseOpenDirectory(directory)
 }
 
 async function refuseOpenDirectory(directory: string): Promise<void> {

@@ -1,0 +1,93 @@
+import { status } from '@grpc/grpc-js'
+import { createCsr } from '../../contracts/csr.ts'
+import type { Now, Random, Report, Sleep } from '../ports.ts'
+import type { IdentitySettings } from '../settings.ts'
+import { acceptSvid, type Credential, newKey, usable } from './credential.ts'
+import { codeOf, type Issuer, problemOf } from './issuer.ts'
+import { createLive } from './live.ts'
+import { createRenewer, renewalMoment } from './renewal.ts'
+import { readPodToken } from './token-file.ts'
+import type { TrustState } from './trust.ts'
+
+/** Whom this pod is at the operator. It is never given to the application: whoever has it speaks for the sidecar. */
+export interface ControlIdentity {
+  /** What can be used now. */
+  current(): Credential | undefined
+  /** Why there is none, or why it was not renewed; empty when all is well. */
+  problem(): string
+  watch(listener: () => void): () => void
+  run(signal: AbortSignal): Promise<void>
+}
+
+export interface ControlNeeds {
+  readonly issuer: Issuer
+  readonly trust: TrustState
+  readonly wall: Now
+  readonly sleep: Sleep
+  readonly random: Random
+  readonly report: Report
+}
+
+interface Held {
+  readonly credential: Credential
+  readonly renewAtMs: number
+}
+
+export function createControl(settings: IdentitySettings, needs: ControlNeeds): ControlIdentity {
+  const { issuer, trust, wall, random, report } = needs
+  const live = createLive<Held | undefined>(undefined)
+  // The issuer pins the first key of a pod: whoever has to begin again must come with the same one.
+  const firstKey = newKey()
+  let problem = 'not asked for yet'
+  let disowned = false
+
+  const current = (): Credential | undefined => {
+    const credential = live.get()?.credential
+    return credential && usable(credential, trust.current(), wall()) ? credential : undefined
+  }
+  const renew = async (signal: AbortSignal): Promise<void> => {
+    // A lapsed SVID, one whose root was revoked, or one that the issuer does not know any more: begin again with the token alone.
+    const own = disowned ? undefined : current()
+    const privateKey = own ? newKey() : firstKey
+    const token = await readPodToken(settings.tokenFile, settings.audience)
+    const answer = await issuer.control({ csr: createCsr(privateKey), token }, own, signal).catch((cause) => {
+      disowned = own !== undefined && codeOf(cause) === status.UNAUTHENTICATED
+      throw cause
+    })
+    if (answer.bundle) requireTaken(trust, answer.bundle)
+    if (!answer.svid) throw new Error('the issuer answered without an SVID')
+    const accepted = acceptSvid(answer.svid, privateKey, trust.current(), wall())
+    if (!accepted.ok) throw new Error(accepted.problem)
+    const { credential } = accepted
+    const expected = `/portcullis/pod/${settings.pod.uid}`
+    if (credential.id.path !== expected)
+      throw new Error(`the issued SVID is for ${credential.id.uri}, not for this pod (${expected})`)
+    disowned = false
+    problem = ''
+    report('svid_issued', {
+      kind: 'control',
+      spiffeId: credential.id.uri,
+      bootstrap: !own,
+      expiresInMs: Math.round(credential.notAfterMs - wall()),
+    })
+    live.set({ credential, renewAtMs: renewalMoment(credential.notAfterMs, wall, random) })
+  }
+  const renewer = createRenewer(
+    {
+      renew,
+      dueInMs: () => (current() ? (live.get()?.renewAtMs ?? 0) - wall() : 0),
+      failed: (cause, retryMs) => {
+        problem = problemOf(cause)
+        report('svid_failed', { kind: 'control', problem, retryMs: Math.round(retryMs) })
+      },
+    },
+    needs,
+  )
+  trust.watch(renewer.nudge)
+  return { current, problem: () => problem, watch: live.watch, run: renewer.run }
+}
+
+function requireTaken(trust: TrustState, bundle: Parameters<TrustState['offer']>[0]): void {
+  const offered = trust.offer(bundle)
+  if (!offered.ok) throw new Error(`the issuer answered with ${offered.problem}`)
+}

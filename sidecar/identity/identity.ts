@@ -1,0 +1,89 @@
+import type { TrustBundle } from '../../contracts/gen/portcullis/identity/v1/identity.ts'
+import type { Now, Random, Report, Sleep } from '../ports.ts'
+import type { IdentitySettings } from '../settings.ts'
+import { createControl } from './control.ts'
+import { createFeedChannel, type FeedStream } from './feed-channel.ts'
+import { createIssuer } from './issuer.ts'
+import { createJwtSvids } from './jwt-svids.ts'
+import { createTrustState, type Offered } from './trust.ts'
+import { createWorkload } from './workload.ts'
+import { createWorkloadApi, type WorkloadApi } from './workload-api.ts'
+
+export interface IdentityNeeds {
+  readonly wall: Now
+  readonly sleep: Sleep
+  readonly random: Random
+  readonly report: Report
+  readonly lifetime: AbortSignal
+  readonly draining: AbortSignal
+}
+
+/** All that the rest of the program may know of identity: no key, no SVID and no token is among it. */
+export interface Identity {
+  /** Asks for identities and keeps them renewed until the signal aborts. */
+  run(signal: AbortSignal): Promise<void>
+  /** A stream to the operator's feed as this pod. */
+  readonly open: (signal: AbortSignal) => Promise<FeedStream>
+  /** Takes a trust bundle that came by the feed. An older one than the one in effect changes nothing and is fine. */
+  readonly trust: (bundle: TrustBundle) => Offered
+  readonly workloadApi: WorkloadApi
+  /** What has not come yet, for readiness; empty for ever once the application could have been given an identity. */
+  notReadyBecause(): readonly string[]
+  /** What is wrong but does not make anything unready. */
+  remarks(): readonly string[]
+  readonly facts: () => IdentityFacts
+}
+
+export interface IdentityFacts {
+  readonly trustSequence: number
+  /** Seconds; 0 when there is none. */
+  readonly controlExpiresInS: number
+  readonly workloadExpiresInS: number
+}
+
+/** Two identities: the pod's control identity, for the operator only, and the workload's, for the application. */
+export function createIdentity(settings: IdentitySettings, needs: IdentityNeeds): Identity {
+  const { wall } = needs
+  const trust = createTrustState(settings)
+  const issuer = createIssuer(settings, { trust: trust.current, wall })
+  const control = createControl(settings, { ...needs, issuer, trust })
+  const workload = createWorkload({ ...needs, issuer, control, trust })
+  const jwt = createJwtSvids({ issuer, control, trust, wall, lifetime: needs.lifetime })
+  const channel = createFeedChannel(settings, { ...needs, control, trust })
+  let complete = false
+  workload.watch(() => {
+    complete ||= workload.state().kind === 'held'
+  })
+
+  const missing = (): readonly string[] => [
+    ...(control.current() ? [] : [`identity of the sidecar: ${control.problem() || 'lapsed'}`]),
+    ...(workload.state().kind === 'held'
+      ? []
+      : [`identity of the workload: ${workload.problem() || 'lapsed'}`]),
+  ]
+  const late = (): readonly string[] => [
+    ...(control.current() && control.problem() ? [`renewal for the sidecar: ${control.problem()}`] : []),
+    ...(workload.state().kind === 'held' && workload.problem()
+      ? [`renewal for the workload: ${workload.problem()}`]
+      : []),
+  ]
+  return {
+    run: async (signal) => {
+      await Promise.all([control.run(signal), workload.run(signal), channel.run(signal)])
+    },
+    open: channel.open,
+    trust: trust.offer,
+    workloadApi: createWorkloadApi({ ...needs, workload, trust, jwt }),
+    notReadyBecause: () => (complete ? [] : missing()),
+    remarks: () => (complete ? [...missing(), ...late()] : []),
+    facts: () => ({
+      trustSequence: trust.current().sequence,
+      controlExpiresInS: seconds((control.current()?.notAfterMs ?? wall()) - wall()),
+      workloadExpiresInS: seconds(workload.expiresInMs() ?? 0),
+    }),
+  }
+}
+
+function seconds(ms: number): number {
+  return Math.max(0, Math.round(ms / 1000))
+}
