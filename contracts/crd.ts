@@ -48,6 +48,9 @@ export interface Condition {
   readonly observedGeneration: number
 }
 
+/** Longest texts of a condition, in characters; whoever writes one cuts it. */
+export const CONDITION_LIMITS = { type: 64, reason: 128, message: 4096 } as const
+
 /** On a TokenIssuer: any new value makes the operator fetch the key set at once; served values show in `status.jwks.refreshedNow`. */
 export const REFRESH_NOW = `${GROUP}/refresh-now` as const
 /** On every CustomResourceDefinition: which schema is installed, compared with `SCHEMA_HASHES` by the operator when it starts. */

@@ -27,8 +27,8 @@ const route = object('Actions that share a staleness tier.', {
     'Names of actions as the application asks for them: exact, or a prefix that ends in "*". An exact name wins over a prefix, a longer prefix over a shorter one.',
     formed('An action.', {
       max: 256,
-      pattern: '^([^*\\s]+[*]?|[*])$',
-      says: 'must be the exact name of an action, or a prefix of names with one "*" at its end',
+      pattern: '^([!-)+-~]+[*]?|[*])$',
+      says: 'must be the exact name of an action, or a prefix of names with one "*" at its end; ASCII without blanks',
     }),
     { min: 1, max: 64 },
   ),

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { CONDITION_LIMITS } from '../crd.ts'
 import { choice, formed, listMap, moment, object, type Rule, ruled, text, whole } from './schema.ts'
 
 /** Forms that several kinds share: names, addresses, digests, certificates, selectors, conditions. */
@@ -113,14 +114,17 @@ export function observed(conditions: readonly string[]) {
 
 function condition() {
   return object('One claim about the object.', {
-    type: text('Name of the claim.', { max: 64 }),
+    type: text('Name of the claim.', { max: CONDITION_LIMITS.type }),
     status: choice('True, False or Unknown.', ['True', 'False', 'Unknown']),
     reason: formed('Why, in one CamelCase word.', {
-      max: 128,
+      max: CONDITION_LIMITS.reason,
       pattern: '^[A-Z][A-Za-z0-9]*$',
       says: 'must be one CamelCase word',
     }),
-    message: text('Why, in a sentence: what is wrong, where, and what to do.', { max: 4096, min: 0 }),
+    message: text('Why, in a sentence: what is wrong, where, and what to do.', {
+      max: CONDITION_LIMITS.message,
+      min: 0,
+    }),
     lastTransitionTime: moment('When status last changed.'),
     observedGeneration: whole('The metadata.generation that this condition speaks of.'),
   })

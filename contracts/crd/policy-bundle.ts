@@ -24,19 +24,33 @@ import {
   whole,
 } from './schema.ts'
 
-const inline = object('The rules themselves.', {
-  modules: listMap(
-    'Rego modules and their tests (*_test.rego).',
-    object('One file.', {
-      path: formed('Its path, as compiler problems name it.', {
-        max: 256,
-        pattern: '^([A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-][A-Za-z0-9._-]*[.]rego$',
-        says: 'must be a relative path that ends in .rego, such as app/invoices.rego; no part may begin with a dot',
-      }),
-      rego: text('Its text.', { max: 65_536 }),
-    }),
+const module = object('One file.', {
+  path: formed('Its path, as compiler problems name it.', {
+    max: 256,
+    pattern: '^([A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-][A-Za-z0-9._-]*[.]rego$',
+    says: 'must be a relative path that ends in .rego, such as app/invoices.rego; no part may begin with a dot',
+  }),
+  rego: text('Its text.', { max: 65_536 }),
+})
+
+/** etcd takes objects of 1.5 MiB, and says no more than that to a larger one. */
+const INLINE_TEXT = 1_048_576
+
+const modules = ruled(
+  listMap(
+    'Rego modules and their tests (*_test.rego). With more than 200 KiB of text use kubectl apply --server-side: the other way keeps a copy in an annotation, which has a limit.',
+    module,
     { keys: ['path'], min: 1, max: 64 },
   ),
+  {
+    says: 'must have at most 1 MiB of text together: serve a larger bundle with type HTTP',
+    cel: `self.map(one, one.rego.size()).sum() <= ${INLINE_TEXT}`,
+    holds: (all) => all.reduce((sum, { rego }) => sum + rego.length, 0) <= INLINE_TEXT,
+  },
+)
+
+const inline = object('The rules themselves.', {
+  modules,
   settings: jsonText('Data for the rules, a JSON object as text.', {
     max: 65_536,
     says: 'must be a JSON object as text, such as {"limit": 100}',
@@ -72,7 +86,7 @@ const source = ruled(
     inline: inline.exactOptional(),
     configMap: object('The rules are in a ConfigMap of the same namespace.', {
       name: objectName(
-        'Name of the ConfigMap. Each key that ends in .rego is a module; the key settings.json, if any, is the settings.',
+        'Name of the ConfigMap. Each key that ends in .rego is a module; the key settings.json, if any, is the settings; there may be no other.',
       ),
     }).exactOptional(),
     http: http.exactOptional(),

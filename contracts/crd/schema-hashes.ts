@@ -5,8 +5,8 @@ import type { Kind } from '../crd.ts'
 /** What the annotation portcullis.dev/schema-hash says on each CRD that this program was built with. */
 export const SCHEMA_HASHES = {
   TokenIssuer: 'b98429aa6ce57f3cdce7c58f4fef2ebd99a2825c974f255a13c5983e5d330917',
-  PolicyBundle: 'bc5db60e731b79299860149b21f2885c037443ee86621309fc92960f1933a05b',
-  AccessPolicy: '41b38b15b8ac0ed1d015e12016af1c30b781c54d4b3a828117eae272caf04fde',
+  PolicyBundle: 'db99a84eaa307173f456056908dfddb6e1c5070ea982231c61be5dc1e4d784d2',
+  AccessPolicy: 'eee83bd0e269b04db8764bd758f9ee92a738dfb9704e67ffe9d9eb8d3e17ca3e',
   Revocation: '7185381f225f6a92b87accca06b51e383109351a3aa43bef05b31a326279f140',
   TrustDomain: 'a40b0dda1270ce9ec07760fa5ab4358f639c376debce236e7e487f52886348a9',
   WorkloadIdentity: '36341a50d863d9de09b0496ca6f6abc1a75fad3b5eb3f54ff4560a8f97bc92ea',

@@ -111,6 +111,12 @@ export const ACCESS_POLICY_ROWS: Rows = {
       says: 'exact name of an action, or a prefix of names with one "*" at its end',
     },
     {
+      name: 'a blank that is not ASCII',
+      change: { routes: [{ actions: ['invoice\u00a0read'] }] },
+      field: 'spec.routes[0].actions[0]',
+      says: 'ASCII without blanks',
+    },
+    {
       name: 'a route without actions',
       change: { routes: [{ actions: [] }] },
       field: 'spec.routes[0].actions',

@@ -118,6 +118,17 @@ export const POLICY_BUNDLE_ROWS: Rows = {
       server: 'may not be more than 65536 bytes',
     },
     {
+      name: 'modules too large together',
+      change: {
+        'source.inline.modules': Array.from({ length: 17 }, (_, n) => ({
+          path: `m${n}.rego`,
+          rego: 'x'.repeat(65_000),
+        })),
+      },
+      field: 'spec.source.inline.modules',
+      says: 'must have at most 1 MiB of text together: serve a larger bundle with type HTTP',
+    },
+    {
       name: 'a digest of another kind',
       change: { source: { type: 'HTTP', http: { url: 'https://rules.example/b', sha256: 'sha256:abc' } } },
       field: 'spec.source.http.sha256',
