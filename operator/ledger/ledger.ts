@@ -1,0 +1,150 @@
+import { faultOf } from '../kube/answer.ts'
+import type { KubeObject } from '../kube/resource.ts'
+import { CONFIG_MAPS } from '../kube/resources.ts'
+import type { KubePorts, Transport } from '../kube/transport.ts'
+import { create, remove, replace } from '../kube/verbs.ts'
+import { openWatch } from '../kube/watch.ts'
+import type { Monotonic } from '../ports.ts'
+import {
+  type Fact,
+  type FactKind,
+  type FactObject,
+  objectOf,
+  PART_LABEL,
+  readFact,
+  STATE,
+  type Written,
+} from './facts.ts'
+
+/** What the operator must remember, as ConfigMaps in its own namespace: shared by all replicas, written by leaders with compare-and-swap. */
+export interface Ledger extends AsyncDisposable {
+  whenSynced(signal: AbortSignal): Promise<void>
+  /** Facts of one kind, by the name of their object; our own writes are seen at once. */
+  facts<K extends FactKind>(kind: K): ReadonlyMap<string, Extract<Fact, { readonly kind: K }>>
+  /** What cannot be read, by the name of its object. */
+  problems(): ReadonlyMap<string, string>
+  /** Called after facts have changed. */
+  subscribe(changed: (kind: FactKind) => void): () => void
+  /** Writes one fact over the version that we know. `false`: somebody else was faster; look again and decide anew. */
+  write(written: Written, signal: AbortSignal): Promise<boolean>
+  /** Removes one fact, of the version that we know. */
+  remove(name: string, signal: AbortSignal): Promise<boolean>
+}
+
+interface Entry {
+  readonly object: FactObject
+  readonly fact: Fact | undefined
+  readonly problem: string
+}
+
+/** Opens the ledger of a namespace. Nothing is written until it is asked for. */
+export async function openLedger(transport: Transport, namespace: string, ports: KubePorts): Promise<Ledger> {
+  const entries = new Map<string, Entry>()
+  const listeners = new Set<(kind: FactKind) => void>()
+  const echo = createEcho(ports.monotonic)
+  const place = { resource: CONFIG_MAPS, namespace }
+
+  const take = (object: FactObject): void => {
+    const { name } = object.metadata
+    const before = entries.get(name)
+    if (before?.object.metadata.resourceVersion === object.metadata.resourceVersion) return
+    const entry = entryOf(object)
+    entries.set(name, entry)
+    tell(before, entry)
+  }
+  const drop = (name: string): void => {
+    const before = entries.get(name)
+    entries.delete(name)
+    tell(before, undefined)
+  }
+  const tell = (...changed: readonly (Entry | undefined)[]): void => {
+    const kinds = new Set(changed.flatMap((entry) => entry?.fact?.kind ?? []))
+    for (const kind of kinds) for (const listener of listeners) listener(kind)
+  }
+  const watched = await openWatch<FactObject>(
+    transport,
+    { place, labelSelector: `${PART_LABEL}=${STATE}`, transform: (object) => object as FactObject },
+    ports,
+  )
+  watched.subscribe((type, _key, object) => {
+    if (echo.isOld(object)) return
+    if (type === 'removed') drop(object.metadata.name)
+    else take(object)
+  })
+  return {
+    whenSynced: (signal) => watched.whenSynced(signal),
+    facts<K extends FactKind>(kind: K) {
+      const found = new Map<string, Extract<Fact, { readonly kind: K }>>()
+      for (const [name, { fact }] of entries) if (fact && isKind(fact, kind)) found.set(name, fact)
+      return found
+    },
+    problems: () =>
+      new Map([...entries].flatMap(([name, { problem }]) => (problem ? [[name, problem]] : []))),
+    subscribe(changed) {
+      listeners.add(changed)
+      return () => void listeners.delete(changed)
+    },
+    async write(written, signal) {
+      const before = entries.get(written.name)?.object
+      const body = objectOf(written, namespace, before)
+      const answer = before
+        ? await replace(transport, { ...place, name: written.name }, body, signal)
+        : await create(transport, place, body, signal)
+      if (!answer.ok) return lost(answer.refused, `write ${written.name}`)
+      echo.expect(answer.value)
+      take(answer.value as FactObject)
+      return true
+    },
+    async remove(name, signal) {
+      const resourceVersion = entries.get(name)?.object.metadata.resourceVersion
+      if (resourceVersion === undefined) return true
+      const answer = await remove(transport, { ...place, name }, { resourceVersion }, signal)
+      if (!answer.ok && answer.refused.status !== 404) return lost(answer.refused, `delete ${name}`)
+      drop(name)
+      return true
+    },
+    [Symbol.asyncDispose]: () => watched[Symbol.asyncDispose](),
+  }
+}
+
+/** How long the watch may take to tell of our own write. After that it is believed, whatever it says: a database may have been restored. */
+const ECHO_MS = 5_000
+
+interface Echo {
+  expect(written: KubeObject): void
+  /** Whether this is news from before our own last write of the object. Versions are opaque, so only their equality counts. */
+  isOld(object: KubeObject): boolean
+}
+
+function createEcho(monotonic: Monotonic): Echo {
+  const expected = new Map<string, { readonly version: string | undefined; readonly until: number }>()
+  return {
+    expect: ({ metadata }) =>
+      void expected.set(metadata.name, { version: metadata.resourceVersion, until: monotonic() + ECHO_MS }),
+    isOld({ metadata }) {
+      const wanted = expected.get(metadata.name)
+      if (!wanted) return false
+      if (wanted.version === metadata.resourceVersion || monotonic() > wanted.until) {
+        expected.delete(metadata.name)
+        return false
+      }
+      return true
+    },
+  }
+}
+
+function lost(refused: Parameters<typeof faultOf>[0], what: string): false {
+  // Gone or changed since we looked: the watch will tell, and whoever asked decides anew.
+  if (refused.status === 409 || refused.status === 404) return false
+  throw faultOf(refused, what)
+}
+
+function entryOf(object: FactObject): Entry {
+  const read = readFact(object)
+  if (read.ok) return { object, fact: read.value, problem: '' }
+  return { object, fact: undefined, problem: read.problems.join('; ') }
+}
+
+function isKind<K extends FactKind>(fact: Fact, kind: K): fact is Extract<Fact, { readonly kind: K }> {
+  return fact.kind === kind
+}
