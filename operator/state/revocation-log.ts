@@ -50,8 +50,11 @@ export interface LogLimits {
   readonly bytes: number
 }
 
-/** All that is in force fits into one Revocations message, so that a sidecar can replace what it knows in one step. */
-export const LOG_LIMITS: LogLimits = { entries: 4096, bytes: 2 * 1024 * 1024 }
+/** What the objects of the API server may carry, and every sidecar holds in memory. */
+export const LOG_LIMITS: LogLimits = { entries: 20_000, bytes: 4 * 1024 * 1024 }
+
+/** Of one message: the contract's bound, and a size that every transport takes. */
+export const MESSAGE_LIMITS: LogLimits = { entries: 4096, bytes: 1024 * 1024 }
 
 /** How far at most a new leader moves away from the positions of whoever led before it. */
 export const TERM_GAP = 8192
@@ -146,25 +149,44 @@ export function worthCompacting(log: RevocationLog): boolean {
   return log.recent.length - additions > Math.max(256, log.live.size)
 }
 
-/** What a sidecar at that position lacks; everything in force (`base` 0) when that cannot be told as a difference. */
-export function entriesSince(log: RevocationLog, position: number): Revocations {
-  if (position === 0 || position < log.compactedTo || !knows(log, position)) {
-    return {
-      base: 0,
-      head: log.head,
-      entries: [...log.live.values()].map(({ entry }) => entry),
-      removed: [],
-    }
+/**
+ * What a sidecar at that position lacks, in messages that build on each other; when that cannot be told as a difference everything in
+ * force, beginning with base 0. Empty when it lacks nothing.
+ */
+export function entriesSince(
+  log: RevocationLog,
+  position: number,
+  limits = MESSAGE_LIMITS,
+): readonly Revocations[] {
+  const whole = position === 0 || position < log.compactedTo || !knows(log, position)
+  if (!whole && position === log.head) return []
+  const records = whole ? inOrder(log) : log.recent.filter((record) => record.sequence > position)
+  const parts: Revocations[] = []
+  let part = { entries: [] as Revocation[], removed: [] as string[], bytes: 0 }
+  let base = whole ? 0 : position
+  const close = (head: number): void => {
+    parts.push({ base, head, entries: part.entries, removed: part.removed })
+    part = { entries: [], removed: [], bytes: 0 }
+    base = head
   }
-  const entries: Revocation[] = []
-  const removed = new Set<string>()
-  for (const record of log.recent) {
-    if (record.sequence <= position) continue
+  let reached = base
+  for (const record of records) {
     const last = log.live.get(record.id)
-    if (record.op === 'remove' && !last) removed.add(record.id)
-    if (record.op === 'add' && last?.sequence === record.sequence) entries.push(record.entry)
+    const bytes = record.op === 'add' ? sizeOf(record.entry) : record.id.length + 4
+    const count = part.entries.length + part.removed.length
+    if (count > 0 && (count >= limits.entries || part.bytes + bytes > limits.bytes)) close(reached)
+    if (record.op === 'add' && last?.sequence === record.sequence) part.entries.push(record.entry)
+    else if (record.op === 'remove' && !last) part.removed.push(record.id)
+    else continue
+    part.bytes += bytes
+    reached = record.sequence
   }
-  return { base: position, head: log.head, entries, removed: [...removed] }
+  close(log.head)
+  return parts
+}
+
+function inOrder({ live }: RevocationLog): readonly Addition[] {
+  return [...live.values()].sort((one, other) => one.sequence - other.sequence)
 }
 
 /**

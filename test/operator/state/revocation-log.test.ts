@@ -54,43 +54,64 @@ const inForce = (log: RevocationLog): readonly string[] => [...log.live.keys()].
 interface Sidecar {
   readonly head: number
   readonly holds: ReadonlySet<string>
+  /** A full set under way. */
+  readonly refill?: { readonly head: number; readonly holds: ReadonlySet<string> }
 }
 const FRESH: Sidecar = { head: 0, holds: new Set() }
 
-function told(sidecar: Sidecar, message: Revocations): Sidecar {
-  expect(message.head).toBeGreaterThanOrEqual(sidecar.head)
-  if (message.base !== 0) expect(message.base).toBe(sidecar.head)
-  const holds = new Set(message.base === 0 ? [] : sidecar.holds)
+const ONE_OR_TWO = { entries: 2, bytes: 1_000 }
+
+function told(sidecar: Sidecar, log: RevocationLog): Sidecar {
+  const messages = entriesSince(log, sidecar.head, ONE_OR_TWO)
+  for (const { entries, removed } of messages) expect(entries.length + removed.length).toBeLessThanOrEqual(2)
+  return messages.reduce(toldOne, sidecar)
+}
+
+// A full set in parts is in effect once it has come as far as the sidecar was.
+function toldOne(sidecar: Sidecar, message: Revocations): Sidecar {
+  const before = message.base === 0 ? { head: 0, holds: new Set<string>() } : (sidecar.refill ?? sidecar)
+  expect(message.base).toBe(before.head)
+  expect(message.head).toBeGreaterThanOrEqual(message.base)
+  const holds = new Set(before.holds)
   for (const { id } of message.entries) holds.add(id)
   for (const id of message.removed) holds.delete(id)
-  return { head: message.head, holds }
+  const next = { head: message.head, holds }
+  return next.head >= sidecar.head ? next : { ...sidecar, refill: next }
 }
 
 test('a sidecar is told differences from where it stands, and everything when that is not known', () => {
   const first = appended(EMPTY_LOG, add('a'), add('b'))
   const second = appended(first, remove('a'), add('c'))
-  expect(entriesSince(second, first.head)).toEqual({
-    base: 2,
-    head: 4,
-    entries: [entry('c')],
-    removed: ['a'],
-  })
-  expect(entriesSince(second, 0)).toEqual({
-    base: 0,
-    head: 4,
-    entries: [entry('b'), entry('c')],
-    removed: [],
-  })
-  expect(entriesSince(second, 4)).toEqual({ base: 4, head: 4, entries: [], removed: [] })
-  expect(entriesSince(second, 99).base).toBe(0)
-  expect(entriesSince(compact(second, 0), 2).base).toBe(0)
+  const difference = { base: 2, head: 4, entries: [entry('c')], removed: ['a'] }
+  const everything = { base: 0, head: 4, entries: [entry('b'), entry('c')], removed: [] }
+  expect(entriesSince(second, first.head)).toEqual([difference])
+  expect(entriesSince(second, 4)).toEqual([])
+  for (const position of [0, 99]) expect(entriesSince(second, position)).toEqual([everything])
+  expect(entriesSince(compact(second, 0), 2)).toEqual([everything])
+})
+
+test('what does not fit into one message comes in several that build on each other', () => {
+  const log = appended(EMPTY_LOG, ...['a', 'b', 'c', 'd', 'e'].map((id) => add(id)))
+  const parts = (limits: { entries: number; bytes: number }) =>
+    entriesSince(log, 0, limits).map(({ base, head, entries }) => [base, head, entries.length])
+  const [two, five] = [
+    [
+      [0, 2, 2],
+      [2, 4, 2],
+      [4, 5, 1],
+    ],
+    [[0, 5, 5]],
+  ]
+  expect(parts({ entries: 2, bytes: 10_000 })).toEqual(two)
+  expect(parts({ entries: 9, bytes: 100 })).toEqual(two)
+  expect(parts({ entries: 5, bytes: 10_000 })).toEqual(five)
 })
 
 test('an entry that is added again replaces itself and is told once', () => {
   const first = appended(EMPTY_LOG, add('a', 1_000))
   const longer = appended(first, add('a', 2_000))
-  expect(entriesSince(longer, 1).entries).toEqual([entry('a', 2_000)])
-  expect(entriesSince(longer, 0).entries).toEqual([entry('a', 2_000)])
+  expect(entriesSince(longer, 1)[0]?.entries).toEqual([entry('a', 2_000)])
+  expect(entriesSince(longer, 0)[0]?.entries).toEqual([entry('a', 2_000)])
 })
 
 test.each([
@@ -131,7 +152,7 @@ test('a position that only a forgotten history can have given out is unknown', (
     false,
     false,
   ])
-  expect(entriesSince(next, 2).base).toBe(0)
+  expect(entriesSince(next, 2)[0]?.base).toBe(0)
 })
 
 test('a rolled back log takes in what two sidecars of different age remember, and moves above both', () => {
@@ -146,7 +167,7 @@ test('a rolled back log takes in what two sidecars of different age remember, an
   if (!two.ok) throw new Error(two.why)
   expect(inForce(two.log)).toEqual(['a', 'b', 'c', 'd'])
   expect(two.log.head).toBeGreaterThan(newer.head)
-  expect(entriesSince(two.log, newer.head).base).toBe(0)
+  expect(entriesSince(two.log, newer.head)[0]?.base).toBe(0)
   expect(merge(two.log, [{ head: newer.head, entries: [entry('a')] }])).toEqual(two)
 })
 
@@ -292,7 +313,7 @@ function createWorld() {
         if (!merged.ok) throw new Error(merged.why)
         to(merged.log)
       }
-      const after = told(before, entriesSince(log, before.head))
+      const after = told(before, log)
       fleet[index] = after
       for (const id of before.holds) if (!removed.has(id)) expect(after.holds).toContain(id)
       expect([...after.holds].sort()).toEqual(inForce(log))
