@@ -1,6 +1,6 @@
 import { Fault } from '../ports.ts'
 import { type Answer, listOf, recordOf, textOf } from './answer.ts'
-import { asObject, type KubeObject, type Place, pathOf } from './resource.ts'
+import { apiVersionOf, asObject, type KubeObject, type Place, pathOf } from './resource.ts'
 import type { KubeRequest, Transport } from './transport.ts'
 
 // The verbs of the API, each one request. Refusals (404, 409, 422 …) are values.
@@ -29,6 +29,7 @@ export async function list(
   place: Place & Options,
   signal: AbortSignal,
 ): Promise<Answer<Page>> {
+  const { resource } = place
   const answer = await transport.send({ ...place, method: 'GET' }, signal)
   if (!answer.ok) return answer
   const { metadata, items } = recordOf(answer.value)
@@ -40,7 +41,10 @@ export async function list(
   return {
     ok: true,
     value: {
-      items: objects.filter((object) => object !== undefined),
+      // The server leaves these two out of a list's items; everywhere else objects have them.
+      items: objects
+        .filter((object) => object !== undefined)
+        .map((object) => ({ apiVersion: apiVersionOf(resource), kind: resource.kind, ...object })),
       resourceVersion: textOf(meta['resourceVersion']),
       ...(next ? { next } : {}),
     },

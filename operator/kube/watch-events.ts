@@ -50,7 +50,7 @@ function parseEvent(line: string): WatchEvent {
     const code = recordOf(object)['code']
     return {
       kind: 'refused',
-      refused: refusalOf(typeof code === 'number' ? code : 500, JSON.stringify(object), undefined),
+      refused: refusalOf(typeof code === 'number' ? code : 500, JSON.stringify(object ?? null), undefined),
     }
   }
   if (type === 'BOOKMARK') return parseBookmark(object)
