@@ -1,6 +1,6 @@
+import type { AdminView } from '../../contracts/admin.ts'
 import type { Reason } from '../decision.ts'
 import type { Monotonic, Now, PolicyModule } from '../ports.ts'
-import type { AdminView } from './admin.ts'
 import type { Readings } from './metrics.ts'
 
 /** What is asked about the program's state; given as functions, so that this room knows nobody. */
