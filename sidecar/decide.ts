@@ -1,4 +1,4 @@
-import { type Decision, type Denial, denied, deny } from './decision.ts'
+import { type Decision, type Denial, denied, deny, type Reason } from './decision.ts'
 import type { Judge } from './policy/judge.ts'
 import { Fault } from './ports.ts'
 import type { Principal } from './principal.ts'
@@ -40,10 +40,12 @@ export type Decide = (request: CheckRequest, at: Moment, caller: Caller) => Prom
 
 /** The whole authorization of one request, top to bottom. Whatever breaks on the way, the answer is no. */
 export function createDecide(steps: Steps): Decide {
+  const { doubt, fallen } = createSecondLook(steps)
   return async (request, at, caller) => {
     let trust: Snapshot | undefined
     let principal: Principal | undefined
     const refuse = (decision: Denial): Outcome => ({ decision, trust, principal })
+    const refuseFor = (reason: Reason): Outcome => refuse(deny(caller.gone() ?? reason))
     try {
       const believed = steps.current(at)
       if (denied(believed)) return refuse(believed)
@@ -54,7 +56,7 @@ export function createDecide(steps: Steps): Decide {
 
       const verified = steps.verify(presented, trust, at, caller.signal)
       const token = verified instanceof Promise ? await verified : verified
-      if (denied(token)) return refuse(deny(caller.gone() ?? token.reason))
+      if (denied(token)) return refuseFor(token.reason)
 
       const bound = steps.bind(token, presented)
       if (denied(bound)) return refuse(bound)
@@ -64,23 +66,33 @@ export function createDecide(steps: Steps): Decide {
       if (denied(recognised)) return refuse(recognised)
       principal = recognised
 
-      const decision = doubt(steps, trust, request.action, at) ?? steps.judge(principal, request, trust, at)
-      // Looked at again at the very end: what was withdrawn while the policy ran is withdrawn, and who has given up is never told yes.
-      const still = trust.revocations.epoch === epoch ? principal : steps.standing(bound, trust, at)
-      const late = denied(still) ? still : doubt(steps, trust, request.action, at)
+      const decision = doubt(trust, request.action, at) ?? steps.judge(principal, request, trust, at)
+      const late = fallen(bound, trust, at, epoch) ?? doubt(trust, request.action, at)
+      // A caller that has given up is never told yes.
       const gone = caller.gone()
       return gone ? refuse(deny(gone)) : { decision: late ?? decision, trust, principal }
     } catch (cause) {
       const fault = Fault.from(cause)
       steps.broke(fault)
-      return refuse(deny(caller.gone() ?? fault.code))
+      return refuseFor(fault.code)
     }
   }
 }
 
-/** Why we cannot know: everything is withheld by now, or we may have missed a revocation. */
-function doubt(steps: Steps, trust: Snapshot, action: string, at: Moment): Denial | undefined {
-  const now = steps.current(at)
-  if (denied(now)) return now
-  return lapsed(trust, action, at) ? deny('revocation_stale') : undefined
+/** What is looked at again at the very end of a check: whatever was withdrawn meanwhile is withdrawn. */
+function createSecondLook(steps: Steps) {
+  return {
+    /** Why we cannot know: everything is withheld by now, or we may have missed a revocation. */
+    doubt(trust: Snapshot, action: string, at: Moment): Denial | undefined {
+      const now = steps.current(at)
+      if (denied(now)) return now
+      return lapsed(trust, action, at) ? deny('revocation_stale') : undefined
+    },
+    /** Whether a revocation that arrived since `epoch` meets this token. */
+    fallen(bound: BoundToken, trust: Snapshot, at: Moment, epoch: number): Denial | undefined {
+      if (trust.revocations.epoch === epoch) return undefined
+      const still = steps.standing(bound, trust, at)
+      return denied(still) ? still : undefined
+    },
+  }
 }

@@ -1,4 +1,12 @@
 import type { FetchRules } from '../contracts/fetch.ts'
+import type {
+  Delta,
+  Heartbeat,
+  Held,
+  KeyFreshness,
+  Revocations,
+  Snapshot,
+} from '../contracts/gen/portcullis/feed/v1/feed.ts'
 import type { Reason } from './decision.ts'
 import type { Moment } from './request.ts'
 
@@ -71,6 +79,28 @@ export interface PolicyModule {
 export type Installed =
   | { readonly ok: true; readonly generation: number }
   | { readonly ok: false; readonly problems: readonly string[] }
+
+/** Everything an operator may tell this sidecar. Snapshots, deltas and freshness take effect in order of arrival, the rest at once. */
+export interface Believe {
+  install(message: Snapshot, blob: BlobByDigest): Promise<Installed>
+  amend(delta: Delta, blob: BlobByDigest): Promise<Installed>
+  freshen(message: KeyFreshness): Promise<Installed>
+  revoke(message: Revocations): Installed
+  /** A stream begins now; what the one before had begun and not finished is forgotten. */
+  greet(): void
+  heartbeat(message: Heartbeat): void
+  /** Milliseconds since the last confirmation that we know every revocation, by the monotonic clock. */
+  silenceMs(): number
+  /** What is in effect, for the operator. */
+  held(): Omit<Held, 'trustSequence'>
+  /** Every revocation in force, in bounded parts. */
+  recall(): readonly Revocations[]
+  /** Forgets what has expired. */
+  sweep(): void
+}
+
+/** Content of a file by the SHA-256 of its bytes, in hex; `undefined` when it is not at hand. */
+export type BlobByDigest = (sha256: string) => Uint8Array | undefined
 
 /** Operational log line: an event name and facts from a fixed vocabulary; never a token, claim or secret. */
 export type Report = (event: string, facts?: Readonly<Record<string, Fact>>) => void

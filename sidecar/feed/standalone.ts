@@ -1,9 +1,10 @@
 import { hash } from 'node:crypto'
 import type { BundleFile, Snapshot } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
-import type { Installed, Now, RefreshKeys, Report, Sleep } from '../ports.ts'
+import type { Installed, Now, Report, Sleep } from '../ports.ts'
 import type { StandaloneConfig } from '../settings.ts'
 import { createTurns } from '../turns.ts'
 import { fingerprint, readBundle } from './bundle-files.ts'
+import type { Feed } from './feed.ts'
 import { createJwksSource, type JwksSource, type JwksSourceNeeds } from './jwks-source.ts'
 
 export interface StandaloneNeeds extends Omit<JwksSourceNeeds, 'publish'> {
@@ -16,18 +17,9 @@ export interface StandaloneNeeds extends Omit<JwksSourceNeeds, 'publish'> {
   ) => Promise<Installed>
 }
 
-export interface StandaloneFeed {
-  /** First reading of everything. Resolves when each source was tried once, whatever came of it. */
-  load(signal: AbortSignal): Promise<void>
-  /** Keeps up with files and key sets until the signal aborts. */
-  run(signal: AbortSignal): Promise<void>
-  /** Reads bundle and key files again now (SIGHUP). */
-  reload(signal: AbortSignal): Promise<void>
-  readonly refreshKeys: RefreshKeys
+export interface StandaloneFeed extends Feed {
   readonly sources: readonly JwksSource[]
-  /** Why the newest bundle is not in use; empty when it is. */
-  bundleProblem(): string
-  readonly activations: { ok: number; refused: number }
+  readonly stream: undefined
 }
 
 const POLL_MS = 2_000
@@ -77,6 +69,7 @@ export function createStandaloneFeed(config: StandaloneConfig, needs: Standalone
   }
   return {
     sources,
+    stream: undefined,
     activations: ledger.activations,
     bundleProblem: ledger.bundleProblem,
     async load(signal) {

@@ -4,8 +4,8 @@ import type { BundleKey } from '../../contracts/gen/portcullis/identity/v1/ident
 
 /** The keys that sign policy bundles in this trust domain, as the newest trust bundle names them. */
 export interface Signers {
-  /** Replaces all keys, or says what is wrong and changes nothing. */
-  replace(keys: readonly BundleKey[]): readonly string[]
+  /** Reads the keys of a trust bundle: what takes them into use instead of all others, or what is wrong with them. */
+  read(keys: readonly BundleKey[]): (() => void) | readonly string[]
   /** Why this signature does not vouch for the digest; empty when it does. */
   problem(signature: PolicySignature | undefined, digest: Buffer): string
 }
@@ -20,15 +20,19 @@ const SIGNATURE_BYTES = 64
 export function createSigners(): Signers {
   let byId: ReadonlyMap<string, KeyObject> = new Map()
   return {
-    replace(keys) {
+    read(keys) {
       if (keys.length === 0 || keys.length > KEYS) return [`bundle_keys: must be 1 to ${KEYS}`]
       const read = keys.map((key) => [key.id, readKey(key)] as const)
       const problems = read.flatMap(([, key], index) =>
         typeof key === 'string' ? [`bundle_keys[${index}].${key}`] : [],
       )
       if (problems.length > 0) return problems
-      byId = new Map(read.filter((one): one is readonly [string, KeyObject] => typeof one[1] !== 'string'))
-      return []
+      const next = new Map(
+        read.filter((one): one is readonly [string, KeyObject] => typeof one[1] !== 'string'),
+      )
+      return () => {
+        byId = next
+      }
     },
     problem(signature, digest) {
       if (!signature) return 'unset; a pushed policy must be signed by the operator'

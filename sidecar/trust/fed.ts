@@ -1,13 +1,8 @@
-import type {
-  Delta,
-  Heartbeat,
-  Held,
-  KeyFreshness,
-  Revocations as RevocationsMessage,
+import {
+  type KeyFreshness,
   Snapshot as SnapshotMessage,
 } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
-import { Snapshot as SnapshotWire } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
-import type { Installed, Monotonic, Now } from '../ports.ts'
+import type { Believe, Installed, Monotonic, Now } from '../ports.ts'
 import type { Moment } from '../request.ts'
 import { createTurns } from '../turns.ts'
 import { applyDelta, freshnessOf, withFreshness, withoutFreshness } from './delta.ts'
@@ -16,25 +11,6 @@ import { createLease, type Lease } from './lease.ts'
 import { createRevocations, type Revocations } from './revocations.ts'
 import type { Issuer, Snapshot } from './snapshot.ts'
 import { createTrustStore, type TrustStore } from './store.ts'
-
-/** Everything an operator may tell this sidecar. Snapshots, deltas and freshness take effect in order of arrival, the rest at once. */
-export interface Believe {
-  install(message: SnapshotMessage, blob: Blob): Promise<Installed>
-  amend(delta: Delta, blob: Blob): Promise<Installed>
-  freshen(message: KeyFreshness): Promise<Installed>
-  revoke(message: RevocationsMessage): Installed
-  /** A stream begins now; what the one before had begun and not finished is forgotten. */
-  greet(): void
-  heartbeat(message: Heartbeat): void
-  /** Milliseconds since the last confirmation that we know every revocation, by the monotonic clock. */
-  silenceMs(): number
-  /** What is in effect, for the operator. */
-  held(): Omit<Held, 'trustSequence'>
-  /** Every revocation in force, in bounded parts. */
-  recall(): readonly RevocationsMessage[]
-  /** Forgets what has expired. */
-  sweep(): void
-}
 
 export interface FedTrust {
   readonly store: TrustStore
@@ -143,7 +119,7 @@ async function withhold(
 
 function same(one: SnapshotMessage, other: SnapshotMessage): boolean {
   if (one.generation !== other.generation) return false
-  const bytes = (message: SnapshotMessage) => SnapshotWire.encode(withoutFreshness(message)).finish()
+  const bytes = (message: SnapshotMessage) => SnapshotMessage.encode(withoutFreshness(message)).finish()
   return Buffer.compare(bytes(one), bytes(other)) === 0
 }
 

@@ -3,15 +3,14 @@ import type {
   Policy as PolicyMessage,
   Snapshot as SnapshotMessage,
 } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
-import type { Installed, PolicyModule } from '../ports.ts'
+import type { BlobByDigest, Installed, PolicyModule } from '../ports.ts'
 import { createTurns } from '../turns.ts'
 import { type Issuer, parseSnapshot } from './snapshot.ts'
 import type { TrustStore } from './store.ts'
 
 /** Loads and self-tests a policy beside the one in use. Rejects with a Fault that says what is wrong with it. */
 export type PreparePolicy = (files: ReadonlyMap<string, Uint8Array>) => Promise<PolicyModule>
-/** Content of a file by the SHA-256 of its bytes, in hex; `undefined` when it is not at hand. */
-export type Blob = (sha256: string) => Uint8Array | undefined
+export type Blob = BlobByDigest
 export type Install = (message: SnapshotMessage, blob: Blob) => Promise<Installed>
 
 /** What an operator's snapshots must keep beyond the form. */
