@@ -1,9 +1,11 @@
 import { parseArgs } from 'node:util'
 import { openCluster } from './cluster.ts'
+import { layoutOf } from './layout.ts'
+import { Taken } from './start.ts'
 import { clusterUnavailable } from './unavailable.ts'
 
 // node test/cluster-node/up.ts [--name N] [--slot S] [--detach] [--storage memory|disk] [IMAGE.tar ...]
-// Prints the kubeconfig's path when the node is Ready. Without --detach it stays, and the cluster ends with it.
+// Prints the kubeconfig's path when the node is Ready, or when it is already running. Without --detach it stays, and the cluster ends with it.
 // Exit code 3: this machine cannot run a cluster.
 
 const { values, positionals } = parseArgs({
@@ -45,6 +47,12 @@ try {
   }
   process.exit(0)
 } catch (cause) {
+  // Asked for twice: there it is.
+  if (values.detach && cause instanceof Taken && cause.what === 'name') {
+    console.error(`cluster: ${values.name} is already running`)
+    console.log(layoutOf(values.name, 0).kubeconfig)
+    process.exit(0)
+  }
   console.error(`cluster: ${cause instanceof Error ? cause.message : String(cause)}`)
   if (cause instanceof Error && cause.cause instanceof Error) console.error(`cluster: ${cause.cause.message}`)
   process.exit(1)

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { tool } from '../cluster-node/tool.ts'
@@ -24,8 +24,21 @@ export function writeArchive(name: string, { bytes, digest }: { bytes: Buffer; d
   const temporary = `${path}.${process.pid}`
   writeFileSync(temporary, bytes)
   renameSync(temporary, path)
+  prune(directory)
   return path
 }
+
+// An archive is made anew whenever it is asked for, so an old one is of an old state of the sources.
+function prune(directory: string): void {
+  const old = Date.now() - KEPT_MS
+  for (const name of readdirSync(directory)) {
+    const path = join(directory, name)
+    const changed = statSync(path, { throwIfNoEntry: false })?.mtimeMs
+    if (changed !== undefined && changed < old) rmSync(path, { force: true })
+  }
+}
+
+const KEPT_MS = 2 * 24 * 3600 * 1000
 
 function pause(): ReturnType<typeof archive> {
   const content = readFileSync('/usr/bin/catatonit')

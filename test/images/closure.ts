@@ -30,7 +30,7 @@ const SPECIFIERS = [
 const RUNTIME_FILE = /(\.(js|cjs|mjs|json|wasm|node|proto)|^(LICENSE|LICENCE|NOTICE|COPYING)[^/]*)$/i
 const CODE_FILE = /\.(js|cjs|mjs)$/
 // Never loaded, though a package ships them.
-const ASIDE = /(^|\/)(bin|test|tests|__tests__|docs?|examples?|benchmarks?|node_modules)\//
+const ASIDE = /^((build|dist)\/bin|bin|tests?|__tests__|docs?|examples?|benchmarks?)\/|(^|\/)node_modules\//
 const BUILT_IN = new Set(builtinModules)
 
 export function closureOf(entry: string): Closure {

@@ -23,9 +23,9 @@ mounts() {
   mount --make-rprivate /
   mkdir -p "$state/run"
   mount -t tmpfs -o "size=1g,mode=755" tmpfs "$state/run"
-  mkdir "$state/run/pc"
+  mkdir "$state/run/pc" "$state/run/mount"
   mount --bind "$state" "$state/run/pc"
-  mount --move "$state/run" /run
+  mount --no-mtab --move "$state/run" /run
   mount --make-rshared / # kubelet passes volumes on to pods
   mount -t proc proc /proc
   mount -t sysfs sysfs /sys

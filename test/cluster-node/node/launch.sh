@@ -25,19 +25,22 @@ main() {
     exec 0<>"$state/lifeline"
   fi
   cgroups
+  exec 2>>"$state/logs/init.log"
   exec unshare --cgroup --mount --pid --net --ipc --uts --fork --kill-child=SIGKILL \
     bash "$here/init.sh" "$name" "$slot" "$state"
 }
 
 # One new cgroup in each hierarchy that this process is in; recorded, so that an empty one can be removed later.
 cgroups() {
-  local controllers path directory
+  local line controllers path directory lines
+  mapfile -t lines </proc/self/cgroup # all of it now: entering one changes the next line
   : >"$state/cgroups"
   if [[ $(stat -f -c %T /sys/fs/cgroup) == cgroup2fs ]]; then
     enter /sys/fs/cgroup "/sys/fs/cgroup/$group"
     return
   fi
-  while IFS=: read -r _ controllers path; do
+  for line in "${lines[@]}"; do
+    IFS=: read -r _ controllers path <<<"$line"
     case "$controllers" in
       '') directory=/sys/fs/cgroup/unified ;;
       name=*) directory=/sys/fs/cgroup/${controllers#name=} ;;
@@ -45,7 +48,7 @@ cgroups() {
     esac
     [[ -d $directory ]] || continue
     enter "$directory${path%/}" "$directory${path%/}/$group"
-  done </proc/self/cgroup
+  done
 }
 
 enter() {
