@@ -46,6 +46,7 @@ export async function subscribe(
   stream.on('end', () => end('the operator ended the stream'))
   const stop = () => end('this program stops')
   signal.addEventListener('abort', stop, { once: true })
+  if (signal.aborted) stop()
 
   // Before Hello: whatever is heard was sent after this moment.
   needs.believe.greet()
@@ -67,7 +68,6 @@ export async function subscribe(
 // The last words, such as why something was refused, are sent before the line is cut.
 function leave(stream: FeedStream, { sleep }: SessionNeeds, signal: AbortSignal): void {
   const cut = () => stream.cancel()
-  if (signal.aborted) return cut()
   stream.end()
   sleep(GOODBYE_MS, signal).then(cut, cut)
 }

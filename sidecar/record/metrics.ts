@@ -16,6 +16,19 @@ export interface Readings {
   readonly ready: () => boolean
   readonly trustGeneration: () => number
   readonly policyRevision: () => string
+  /** What an operator pushes; `undefined` standalone. */
+  readonly pushed: () => PushedReadings | undefined
+}
+
+export interface PushedReadings {
+  readonly revocationHead: number
+  readonly revocationEntries: number
+  /** What is left of the lease, by tier; empty before the first snapshot. */
+  readonly leaseSeconds: Readonly<Partial<Record<'standard' | 'strict' | 'read_degraded', number>>>
+  readonly connected: boolean
+  readonly streams: number
+  readonly nacks: number
+  readonly trustSequence: number
 }
 
 export interface Metrics {
@@ -51,6 +64,7 @@ export function createMetrics(readings: Readings): Metrics {
     counted('portcullis_decisions_total', 'Decisions by outcome and reason.', decisions),
     counted('access_token_validation_failure_total', 'Tokens refused, by reason.', failures),
     ...trustReadings(readings),
+    ...pushedReadings(readings.pushed),
     ...processReadings(readings),
   ]) {
     expose(registry, reading)
@@ -104,6 +118,51 @@ function trustReadings(readings: Readings): readonly Reading[] {
   ]
 }
 
+// Standalone these have no series: nobody pushes, and a 0 would be a lie.
+function pushedReadings(pushed: Readings['pushed']): readonly Reading[] {
+  const when = (read: (now: PushedReadings) => readonly Sample[]) => () => {
+    const now = pushed()
+    return now ? read(now) : []
+  }
+  const leases = ({ leaseSeconds }: PushedReadings) =>
+    Object.entries(leaseSeconds).map(([tier, seconds]) => sample(seconds, { tier }))
+  const gauge = (name: string, help: string, read: (now: PushedReadings) => readonly Sample[]): Reading => ({
+    kind: 'gauge',
+    name,
+    help,
+    read: when(read),
+  })
+  return [
+    gauge('portcullis_revocation_head', 'Position in the revocation log up to which all is known.', (now) => [
+      sample(now.revocationHead),
+    ]),
+    gauge('portcullis_revocation_entries', 'Revocations in force here.', (now) => [
+      sample(now.revocationEntries),
+    ]),
+    gauge(
+      'portcullis_revocation_lease_seconds',
+      'What is left of the revocation lease; at 0 actions of the tier are denied.',
+      leases,
+    ),
+    gauge('portcullis_feed_connected', '1 when the operator is heard on an open stream.', (now) => [
+      sample(now.connected ? 1 : 0),
+    ]),
+    gauge('portcullis_trust_bundle_sequence', 'Sequence of the trust bundle in use.', (now) => [
+      sample(now.trustSequence),
+    ]),
+    counted(
+      'portcullis_feed_streams_total',
+      'Streams opened to the operator.',
+      when((now) => [sample(now.streams)]),
+    ),
+    counted(
+      'portcullis_feed_nacks_total',
+      'Messages of the operator that were refused.',
+      when((now) => [sample(now.nacks)]),
+    ),
+  ]
+}
+
 function processReadings(readings: Readings): readonly Reading[] {
   const rss = () => process.memoryUsage.rss()
   const discards = () => [sample(readings.engineDiscards())]
@@ -151,7 +210,7 @@ function measured(name: string, help: string, read: () => number): Reading {
 }
 
 function expose(registry: Registry, { kind, name, help, read }: Reading): void {
-  const labelNames = ['outcome', 'reason', 'result', 'issuer', 'revision']
+  const labelNames = ['outcome', 'reason', 'result', 'issuer', 'revision', 'tier']
   const Metric = kind === 'counter' ? Counter : Gauge
   new Metric({
     name,

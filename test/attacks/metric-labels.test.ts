@@ -20,6 +20,7 @@ const readings: Readings = {
   ready: () => true,
   trustGeneration: () => 1,
   policyRevision: () => 'r',
+  pushed: () => undefined,
 }
 const arena = await openArena()
 const attacker = signingKey('ES256', 'attacker')

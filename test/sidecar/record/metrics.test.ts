@@ -37,10 +37,31 @@ test.each([
   ['portcullis_ready', '', 1],
   ['portcullis_trust_generation', '', 13],
   ['portcullis_policy_info', 'revision="rev-14"', 1],
+  ['portcullis_revocation_head', '', 15],
+  ['portcullis_revocation_entries', '', 16],
+  ['portcullis_revocation_lease_seconds', 'tier="standard"', 17.5],
+  ['portcullis_revocation_lease_seconds', 'tier="strict"', 1.8],
+  ['portcullis_revocation_lease_seconds', 'tier="read_degraded"', 190],
+  ['portcullis_feed_connected', '', 1],
+  ['portcullis_feed_streams_total', '', 20],
+  ['portcullis_feed_nacks_total', '', 21],
+  ['portcullis_trust_bundle_sequence', '', 22],
   ['access_token_validation_failure_total', 'reason="expired"', 0],
   ['portcullis_decisions_total', 'outcome="allow",reason="allowed"', 0],
 ])('%s{%s} is %d', async (name, labels, value) => {
   expect((await series(createMetrics(READINGS), name)).get(labels)).toBe(value)
+})
+
+test('standalone nothing is pushed, and no number claims otherwise', async () => {
+  const metrics = createMetrics({ ...READINGS, pushed: () => undefined })
+  for (const name of [
+    'portcullis_revocation_head',
+    'portcullis_revocation_entries',
+    'portcullis_revocation_lease_seconds',
+    'portcullis_feed_connected',
+    'portcullis_feed_nacks_total',
+  ])
+    expect([...(await series(metrics, name))]).toEqual([])
 })
 
 test('each decision adds one to its own series, and to no other', async () => {

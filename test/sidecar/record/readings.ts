@@ -16,4 +16,13 @@ export const READINGS: Readings = {
   ready: () => true,
   trustGeneration: () => 13,
   policyRevision: () => 'rev-14',
+  pushed: () => ({
+    revocationHead: 15,
+    revocationEntries: 16,
+    leaseSeconds: { standard: 17.5, strict: 1.8, read_degraded: 190 },
+    connected: true,
+    streams: 20,
+    nacks: 21,
+    trustSequence: 22,
+  }),
 }
