@@ -1,17 +1,9 @@
 import { isDeepStrictEqual } from 'node:util'
-import {
-  type Metadata,
-  type ServerUnaryCall,
-  type ServerWritableStream,
-  type sendUnaryData,
-  status,
-} from '@grpc/grpc-js'
+import { type Metadata, type ServerWritableStream, status } from '@grpc/grpc-js'
 import type {
   JWTBundlesResponse,
   JWTSVIDRequest,
-  JWTSVIDResponse,
-  ValidateJWTSVIDRequest,
-  ValidateJWTSVIDResponse,
+  SpiffeWorkloadAPIServer,
   X509BundlesResponse,
   X509SVIDResponse,
 } from '../../contracts/gen/standard/spiffe/workload/workload.ts'
@@ -24,19 +16,8 @@ import { validateJwtSvid } from './validate-jwt.ts'
 import type { WorkloadIdentity, WorkloadState } from './workload.ts'
 
 /** Methods of SpiffeWorkloadAPI (SPIFFE_Workload_API sections 5 and 6), for whoever can open the socket: the mount is the credential. */
-export interface WorkloadApi {
-  fetchX509SVID(call: ServerWritableStream<unknown, X509SVIDResponse>): void
-  fetchX509Bundles(call: ServerWritableStream<unknown, X509BundlesResponse>): void
-  fetchJWTSVID(
-    call: ServerUnaryCall<JWTSVIDRequest, JWTSVIDResponse>,
-    reply: sendUnaryData<JWTSVIDResponse>,
-  ): void
-  fetchJWTBundles(call: ServerWritableStream<unknown, JWTBundlesResponse>): void
-  validateJWTSVID(
-    call: ServerUnaryCall<ValidateJWTSVIDRequest, ValidateJWTSVIDResponse>,
-    reply: sendUnaryData<ValidateJWTSVIDResponse>,
-  ): void
-}
+export type WorkloadApi = Pick<SpiffeWorkloadAPIServer, Method>
+type Method = 'fetchX509Svid' | 'fetchX509Bundles' | 'fetchJwtsvid' | 'fetchJwtBundles' | 'validateJwtsvid'
 
 export interface WorkloadApiNeeds {
   readonly workload: Pick<WorkloadIdentity, 'state' | 'watch'>
@@ -85,10 +66,10 @@ export function createWorkloadApi(needs: WorkloadApiNeeds): WorkloadApi {
     return now.sequence > 0 ? make(now) : STARTING
   }
   return {
-    fetchX509SVID: (call) => serve(call, () => x509Svids(workload.state(), trust.current()), both),
+    fetchX509Svid: (call) => serve(call, () => x509Svids(workload.state(), trust.current()), both),
     fetchX509Bundles: (call) => serve(call, () => bundles(x509Bundles), trust.watch),
-    fetchJWTBundles: (call) => serve(call, () => bundles(jwtBundles), trust.watch),
-    fetchJWTSVID(call, reply) {
+    fetchJwtBundles: (call) => serve(call, () => bundles(jwtBundles), trust.watch),
+    fetchJwtsvid(call, reply) {
       const refusal = notGreeted(call.metadata) ?? wrongQuestion(call.request, workload.state())
       if (refusal) return reply(refusal)
       const { audience, spiffeId } = call.request
@@ -100,7 +81,7 @@ export function createWorkloadApi(needs: WorkloadApiNeeds): WorkloadApi {
         (cause: unknown) => reply(refusalOf(cause)),
       )
     },
-    validateJWTSVID(call, reply) {
+    validateJwtsvid(call, reply) {
       const { audience, svid } = call.request
       const refusal =
         notGreeted(call.metadata) ??
