@@ -45,24 +45,26 @@ export async function openTransport(source: KubeconfigSource, ports: KubePorts):
   const exchange = createExchange(connections.line, ports)
   return {
     async send(request, signal) {
-      const within = limited([signal, closing.signal], request.timeoutMs ?? TIMEOUT_MS)
-      return settle(request, signal, async () => {
-        const response = await exchange(request, within)
+      const limits = { signal, deadline: AbortSignal.timeout(request.timeoutMs ?? TIMEOUT_MS) }
+      const whole = AbortSignal.any([signal, closing.signal, limits.deadline])
+      return settle(request, limits, async () => {
+        const response = await exchange(request, whole)
         if (!response.ok) return response
         const body = await readBody(response.value, request.maxBytes ?? MAX_BYTES)
         return { ok: true, value: JSON.parse(body) as unknown }
       })
     },
     async stream(request, signal) {
+      const limits = { signal, deadline: AbortSignal.timeout(request.timeoutMs ?? TIMEOUT_MS) }
       const ending = new AbortController()
-      const opening = AbortSignal.timeout(request.timeoutMs ?? TIMEOUT_MS)
       const whole = AbortSignal.any([signal, closing.signal, ending.signal])
-      const late = () => ending.abort(opening.reason)
-      opening.addEventListener('abort', late, { once: true })
+      // The deadline is for the headers only; the body may take as long as it likes.
+      const late = () => ending.abort(limits.deadline.reason)
+      limits.deadline.addEventListener('abort', late, { once: true })
       try {
-        return await settle(request, signal, () => exchange(request, whole))
+        return await settle(request, limits, () => exchange(request, whole))
       } finally {
-        opening.removeEventListener('abort', late)
+        limits.deadline.removeEventListener('abort', late)
       }
     },
     async [Symbol.asyncDispose]() {
@@ -72,27 +74,26 @@ export async function openTransport(source: KubeconfigSource, ports: KubePorts):
   }
 }
 
-function limited(signals: readonly AbortSignal[], ms: number): AbortSignal {
-  return AbortSignal.any([...signals, AbortSignal.timeout(ms)])
+interface Limits {
+  /** The caller's. */
+  readonly signal: AbortSignal
+  readonly deadline: AbortSignal
 }
 
 /** Whatever went wrong on the way, as one kind of Fault that names the request and nothing of its content. */
-async function settle<T>(request: KubeRequest, signal: AbortSignal, run: () => Promise<T>): Promise<T> {
+async function settle<T>(request: KubeRequest, limits: Limits, run: () => Promise<T>): Promise<T> {
   try {
     return await run()
   } catch (cause) {
-    signal.throwIfAborted()
-    throw cause instanceof Fault ? cause : new Fault('api', `${nameOf(request)}: ${whyOf(cause)}`, cause)
+    limits.signal.throwIfAborted()
+    const what = `${request.method} ${pathOf(request)}`
+    if (limits.deadline.aborted) throw new Fault('api', `${what}: no complete answer in time`, cause)
+    throw cause instanceof Fault ? cause : new Fault('api', `${what}: ${whyOf(cause)}`, cause)
   }
-}
-
-function nameOf(request: KubeRequest): string {
-  return `${request.method} ${pathOf(request)}`
 }
 
 function whyOf(cause: unknown): string {
   if (!(cause instanceof Error)) return 'unexpected failure'
-  if (cause.name === 'TimeoutError') return 'no complete answer in time'
   if (cause instanceof SyntaxError) return 'the answer is not JSON'
   return 'code' in cause ? `${String(cause.code)} ${cause.message}` : cause.message
 }
