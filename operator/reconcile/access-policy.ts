@@ -1,14 +1,5 @@
 import type { AccessPolicy, AccessPolicyStatus } from '../../contracts/crd/access-policy.ts'
-import {
-  bad,
-  good,
-  type Judged,
-  judge,
-  programmed,
-  programmedText,
-  type Rollout,
-  readyFrom,
-} from './judgement.ts'
+import { bad, good, type Judged, judge, programmed, type Rollout, readyFrom } from './judgement.ts'
 
 /** What the projection of an AccessPolicy came to. */
 export interface Served {
@@ -43,7 +34,7 @@ export function planAccessPolicy(
       ...judge(policy.status?.conditions, [...judged, conflict, readyFrom(judged)], { generation, at }),
     ],
     workloads: { pods: served.pods },
-    programmed: programmedText(rollout),
+    programmed: rollout.text,
     conflictsWith: [...served.conflictsWith].sort().slice(0, NAMED),
   }
 }

@@ -54,41 +54,28 @@ export function judge(
 
 /** How far a change has come in the fleet. */
 export interface Rollout {
+  readonly acknowledged: number
   /** Pods that must have it, by the pod list. */
   readonly total: number
-  readonly acknowledged: number
-  /** Pods that refused it, with the reason. */
-  readonly refused: readonly { readonly pod: string; readonly why: string }[]
-  /** Pods that were not heard of. */
+  /** `3/3 at sha256:…`. */
+  readonly text: string
+  /** `namespace/pod: reason`. */
+  readonly refused: readonly string[]
+  /** `namespace/pod` of those that neither acknowledged nor refused. */
   readonly silent: readonly string[]
-  /** What they are to have: `sha256:…`, `generation 12`. */
-  readonly what: string
-}
-
-/** `3/3 at sha256:…`. */
-export function programmedText({ acknowledged, total, what }: Rollout): string {
-  return `${acknowledged}/${total} at ${what}`
 }
 
 const NAMED = 5
 
 /** `Programmed`: True when every pod has acknowledged; else who has not, and why. No pods: True, nobody is missing. */
-export function programmed(rollout: Rollout): Judged {
-  const text = programmedText(rollout)
-  if (rollout.acknowledged >= rollout.total) return good('Programmed', 'AllAcknowledged', text)
-  const { refused, silent } = rollout
+export function programmed({ acknowledged, total, text, refused, silent }: Rollout): Judged {
+  if (acknowledged >= total) return good('Programmed', 'AllAcknowledged', text)
   const [first] = refused
   if (first) {
-    const others = refused.length > 1 ? ` and ${refused.length - 1} more` : ''
-    return bad('Programmed', 'Refused', `${text}; ${first.pod}${others} refused it: ${first.why}`)
+    const others = refused.length > 1 ? `; and ${refused.length - 1} more` : ''
+    return bad('Programmed', 'Refused', `${text}; refused by ${first}${others}`)
   }
-  if (silent.length > 0) {
-    const names = silent.slice(0, NAMED).join(', ')
-    return bad(
-      'Programmed',
-      'Silent',
-      `${text}; not heard of: ${names}${silent.length > NAMED ? ', …' : ''}; see whether the pods run and reach the operator`,
-    )
-  }
-  return bad('Programmed', 'Pending', text)
+  if (silent.length === 0) return bad('Programmed', 'Pending', text)
+  const names = `${silent.slice(0, NAMED).join(', ')}${silent.length > NAMED ? ', …' : ''}`
+  return bad('Programmed', 'Pending', `${text}; not yet: ${names}`)
 }

@@ -1,16 +1,6 @@
 import type { PolicyBundle, PolicyBundleStatus } from '../../contracts/crd/policy-bundle.ts'
 import type { Problem } from '../gather/problems.ts'
-import {
-  bad,
-  good,
-  type Judged,
-  judge,
-  programmed,
-  programmedText,
-  type Rollout,
-  readyFrom,
-  unsure,
-} from './judgement.ts'
+import { bad, good, type Judged, judge, programmed, type Rollout, readyFrom, unsure } from './judgement.ts'
 
 /** What became of the sources that were last looked at. */
 export interface Attempt {
@@ -48,7 +38,7 @@ export function planPolicyBundle(
       line,
       message: message.slice(0, 1024),
     })),
-    programmed: programmedText(rollout),
+    programmed: rollout.text,
   }
 }
 

@@ -1,15 +1,6 @@
 import type { Revocation, RevocationStatus } from '../../contracts/crd/revocation.ts'
 import { formatTime, parseTime } from '../kube/time.ts'
-import {
-  bad,
-  good,
-  type Judged,
-  judge,
-  programmed,
-  programmedText,
-  type Rollout,
-  readyFrom,
-} from './judgement.ts'
+import { bad, good, type Judged, judge, programmed, type Rollout, readyFrom } from './judgement.ts'
 
 /** Where a Revocation stands in the log. */
 export interface Logged {
@@ -40,7 +31,7 @@ export function planRevocation(
   return {
     observedGeneration: generation,
     conditions: [...judge(before?.conditions, [...judged, expiry, readyFrom(judged)], { generation, at })],
-    programmed: programmedText(rollout),
+    programmed: rollout.text,
     ...(enforcedAt === undefined ? {} : { enforcedAt }),
     ...(enforcedAt === undefined || since === undefined
       ? {}

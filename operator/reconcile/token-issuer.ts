@@ -1,7 +1,7 @@
 import type { TokenIssuer, TokenIssuerStatus } from '../../contracts/crd/token-issuer.ts'
 import { REFRESH_NOW } from '../../contracts/crd.ts'
 import { formatTime, parseTime } from '../kube/time.ts'
-import { bad, good, judge, programmed, programmedText, type Rollout, readyFrom } from './judgement.ts'
+import { bad, good, judge, programmed, type Rollout, readyFrom } from './judgement.ts'
 
 /** What was found out about the keys of an issuer. */
 export interface KeysSeen {
@@ -45,7 +45,7 @@ export function planTokenIssuer(
       refreshedNow: keys?.refreshedNow ?? '',
       kids: knownKids(issuer, keys, at),
     },
-    programmed: programmedText(rollout),
+    programmed: rollout.text,
   }
 }
 
