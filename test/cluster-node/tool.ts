@@ -10,20 +10,21 @@ const SCRIPT = join(ROOT, 'test/toolchain/toolchain.sh')
 
 export type Tools<Name extends string> = Readonly<Record<Name, string>>
 
-/** Absolute paths, one build after the other: they share most of what they compile. */
+/** Absolute paths; what is missing is built, one after the other, as they share most of what they compile. */
 export async function openTools<Name extends string>(names: readonly Name[]): Promise<Tools<Name>> {
-  const found: Partial<Record<Name, string>> = {}
-  for (const name of names) found[name] = await tool(name)
-  return found as Tools<Name>
+  try {
+    const { stdout } = await run(SCRIPT, ['path', ...names], { encoding: 'utf8' })
+    const paths = stdout.trim().split('\n')
+    if (paths.length !== names.length) throw new Error(`${paths.length} paths for ${names.length} programs`)
+    return Object.fromEntries(names.map((name, at) => [name, paths[at]])) as Tools<Name>
+  } catch (cause) {
+    throw new Error(`${names.join(', ')} could not be had: ${messageOf(cause)}`, { cause })
+  }
 }
 
-/** Progress goes to this process's standard error only when something fails. */
 export async function tool(name: string): Promise<string> {
-  try {
-    return (await run(SCRIPT, ['path', name], { encoding: 'utf8' })).stdout.trim()
-  } catch (cause) {
-    throw new Error(`${name} could not be had: ${messageOf(cause)}`, { cause })
-  }
+  const tools = await openTools([name])
+  return tools[name] ?? ''
 }
 
 /** Whether a program of the machine itself is there. */

