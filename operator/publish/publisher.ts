@@ -1,0 +1,121 @@
+import { type ServiceDefinition, status, type UntypedServiceImplementation } from '@grpc/grpc-js'
+import type { SidecarState } from '../../contracts/gen/portcullis/fleet/v1/fleet.ts'
+import { createAcks } from './acks.ts'
+import { type Attached, admit, type Call, type Floor } from './admission.ts'
+import { createBroadcast } from './broadcast.ts'
+import type { PeerOf } from './peer.ts'
+import { createRefresher } from './refresh.ts'
+import type { PublisherConfig, PublisherPorts } from './settings.ts'
+import { encode, RAW_FEED } from './wire.ts'
+import type { World } from './world.ts'
+
+export interface Publisher {
+  /** What is true from now on. A world older than the present one is not taken: false, and the database was rolled back. */
+  update(world: World): boolean
+  service(peerOf: PeerOf): {
+    readonly definition: ServiceDefinition
+    readonly implementation: UntypedServiceImplementation
+  }
+  /** Heartbeats, debouncing, time limits. Resolves when the signal aborts and every stream was told to go elsewhere. */
+  run(signal: AbortSignal): Promise<void>
+  /** What the sidecars of this replica have acknowledged. */
+  states(): readonly SidecarState[]
+  /** Grows whenever `states` has news. */
+  revision(): number
+  status(): PublisherStatus
+}
+
+export interface PublisherStatus {
+  readonly streams: number
+  /** Sidecars that are being asked what the operator forgot. While there are any, nobody is vouched for. */
+  readonly recalling: number
+  readonly revocationHead: number
+  readonly generation: number
+}
+
+const TICK_MS = 50
+const BATCH = 200
+
+/** Serves `portcullis.feed.v1.Feed` from the world it is told. Opens nothing; `run` keeps its time. */
+export function createPublisher(config: PublisherConfig, ports: PublisherPorts): Publisher {
+  const acks = createAcks()
+  const broadcast = createBroadcast(config.debounceMs, ports.monotonic)
+  const closing = new AbortController()
+  const floor: Floor = {
+    config,
+    ports,
+    acks,
+    broadcast,
+    sessions: new Map(),
+    recalling: new Set(),
+    askedAt: new Map(),
+    open: new Map(),
+    ask: createRefresher(ports.refreshKeys, closing.signal),
+  }
+  return {
+    update(world) {
+      if (!broadcast.take(world)) return false
+      acks.settle(world.pods)
+      for (const [uid, { session }] of floor.sessions) {
+        if (!world.pods.has(uid)) session.end(status.PERMISSION_DENIED, 'this pod is no more')
+      }
+      for (const uid of floor.askedAt.keys()) if (!world.pods.has(uid)) floor.askedAt.delete(uid)
+      return true
+    },
+    service: (peerOf) => ({
+      definition: RAW_FEED,
+      implementation: { subscribe: (call: Call) => admit(floor, call, peerOf) },
+    }),
+    async run(signal) {
+      await keepTime(floor, signal)
+      closing.abort()
+      for (const { session } of [...floor.sessions.values()]) {
+        session.end(status.UNAVAILABLE, 'this replica is going; connect again')
+      }
+    },
+    states: acks.states,
+    revision: acks.revision,
+    status: () => ({
+      streams: floor.sessions.size,
+      recalling: floor.recalling.size,
+      revocationHead: broadcast.world()?.log.head ?? 0,
+      generation: broadcast.world()?.table.counter ?? 0,
+    }),
+  }
+}
+
+/** The one loop: rings at once when something changed, ticks otherwise. */
+async function keepTime(floor: Floor, signal: AbortSignal): Promise<void> {
+  const { broadcast, ports } = floor
+  while (!signal.aborted) {
+    await Promise.race([broadcast.rung(), ports.sleep(TICK_MS, signal)]).catch(() => undefined)
+    if (signal.aborted) return
+    if (broadcast.freshen()) await inBatches(floor, signal, ({ session }) => session.wake())
+    const at = ports.monotonic()
+    const beat = vouches(floor) ? heartbeat(floor) : undefined
+    for (const attached of [...floor.sessions.values()]) {
+      if (attached.beatAt > at) continue
+      attached.beatAt = at + floor.config.heartbeatMs
+      attached.session.check()
+      if (beat) attached.session.beat(beat)
+    }
+  }
+}
+
+// Thousands of streams must not keep the process from hearing anybody.
+async function inBatches(floor: Floor, signal: AbortSignal, job: (one: Attached) => void): Promise<void> {
+  const all = [...floor.sessions.values()]
+  for (let from = 0; from < all.length; from += BATCH) {
+    for (const one of all.slice(from, from + BATCH)) job(one)
+    if (from + BATCH < all.length) await floor.ports.sleep(0, signal).catch(() => undefined)
+  }
+}
+
+function vouches({ recalling, ports, broadcast }: Floor): boolean {
+  return recalling.size === 0 && broadcast.world() !== undefined && ports.mayVouch()
+}
+
+function heartbeat({ broadcast, ports }: Floor): Buffer {
+  const revocationHead = broadcast.world()?.log.head ?? 0
+  return encode({ $case: 'heartbeat', heartbeat: { revocationHead, atMs: ports.now() } })
+}
