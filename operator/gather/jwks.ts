@@ -175,6 +175,22 @@ function jsonObject(body: Buffer, uri: string): Readonly<Record<string, unknown>
   throw new Error(`${uri}: not a JSON object`)
 }
 
+/** A stored key set as if it had just been fetched; `undefined` when nothing in it may be believed. */
+export function foundIn(
+  wanted: JwksWanted,
+  stored: { readonly document: Buffer; readonly etag: string } & Pick<
+    JwksFound,
+    'fetchedAtMs' | 'notAfterMs'
+  >,
+): JwksFound | undefined {
+  const { document, etag, fetchedAtMs, notAfterMs } = stored
+  try {
+    return examine(wanted, { body: document, etag: etag || undefined }, { fetchedAtMs, notAfterMs })
+  } catch {
+    return undefined
+  }
+}
+
 function examine(
   wanted: JwksWanted,
   { body, etag }: { readonly body: Buffer; readonly etag: string | undefined },
