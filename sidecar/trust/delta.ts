@@ -30,11 +30,14 @@ export function freshnessOf({ issuers }: Snapshot): KeyFreshness {
   return { terms: issuers.map(({ issuer, keys }) => ({ issuer, notAfterMs: keys?.notAfterMs ?? 0 })) }
 }
 
-/** The snapshot without what changes in no generation: two that are the same here say the same. */
-export function withoutFreshness(snapshot: Snapshot): Snapshot {
+/**
+ * What a generation stands for: without how long keys may be used, and without who signed the policy, which is signed anew when the
+ * key is rotated. Two snapshots that are the same here say the same.
+ */
+export function essenceOf(snapshot: Snapshot): Snapshot {
   const issuers = snapshot.issuers.map((one) => ({
     ...one,
     keys: one.keys && { ...one.keys, notAfterMs: one.keys.notAfterMs === 0 ? 0 : 1 },
   }))
-  return { ...snapshot, issuers }
+  return { ...snapshot, issuers, policy: snapshot.policy && { ...snapshot.policy, signature: undefined } }
 }

@@ -5,7 +5,7 @@ import {
 import type { Believe, Installed, Monotonic, Now } from '../ports.ts'
 import type { Moment } from '../request.ts'
 import { createTurns } from '../turns.ts'
-import { applyDelta, freshnessOf, withFreshness, withoutFreshness } from './delta.ts'
+import { applyDelta, essenceOf, freshnessOf, withFreshness } from './delta.ts'
 import { type Blob, createInstall, type InstallRules, type PreparePolicy } from './install.ts'
 import { createLease, type Lease } from './lease.ts'
 import { createRevocations, type Revocations } from './revocations.ts'
@@ -50,7 +50,7 @@ export function createFedTrust({ prepare, rules, wall, monotonic }: FedNeeds): F
       heartbeat({ revocationHead, atMs }) {
         if (revocationHead <= revocations.head) lease.renew(atMs)
       },
-      silenceMs: () => lease.silence(Number.NEGATIVE_INFINITY),
+      silenceMs: lease.unheardMs,
       held: () => ({
         generation: store.generation(),
         revocationHead: revocations.head,
@@ -99,9 +99,15 @@ function createSnapshotRoad(
     amend: (delta, blob) =>
       inTurn(async () => {
         const current = base()
-        if (current?.generation === delta.baseGeneration) return install(applyDelta(current, delta), blob)
+        if (current?.generation === delta.baseGeneration && delta.generation > current.generation)
+          return install(applyDelta(current, delta), blob)
         const having = current ? `generation ${current.generation}` : 'no snapshot'
-        return { ok: false, problems: [`base_generation: ${delta.baseGeneration}, but ${having} is in use`] }
+        return {
+          ok: false,
+          problems: [
+            `base_generation: from ${delta.baseGeneration} to ${delta.generation}, but ${having} is in use`,
+          ],
+        }
       }),
     freshen: (message) => inTurn(async () => freshen(message)),
   }
@@ -119,7 +125,7 @@ async function withhold(
 
 function same(one: SnapshotMessage, other: SnapshotMessage): boolean {
   if (one.generation !== other.generation) return false
-  const bytes = (message: SnapshotMessage) => SnapshotMessage.encode(withoutFreshness(message)).finish()
+  const bytes = (message: SnapshotMessage) => SnapshotMessage.encode(essenceOf(message)).finish()
   return Buffer.compare(bytes(one), bytes(other)) === 0
 }
 

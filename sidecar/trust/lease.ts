@@ -8,6 +8,8 @@ export interface Lease extends LeaseView {
   greet(): void
   /** A heartbeat of that stream which we are level with; `sentAtMs` is the operator's clock. */
   renew(sentAtMs: number): void
+  /** As `silence`, by the monotonic clock alone. */
+  unheardMs(): number
 }
 
 export interface LeaseView {
@@ -24,7 +26,8 @@ export function lapsed(
   action: string,
   at: Moment,
 ): boolean {
-  return trust.tiers !== undefined && trust.lease.silence(at) >= trust.tiers.leaseMs(action)
+  // Not `>=`: whatever is no number has lapsed.
+  return trust.tiers !== undefined && !(trust.lease.silence(at) < trust.tiers.leaseMs(action))
 }
 
 /**
@@ -38,7 +41,13 @@ export function createLease(monotonic: Monotonic, wall: Now): Lease {
   let offset: number | undefined
   let confirmedAt = Number.NEGATIVE_INFINITY
   let confirmedWall = Number.NEGATIVE_INFINITY
+  // A monotonic clock that goes back is none.
+  const unheardMs = (): number => {
+    const passed = monotonic() - confirmedAt
+    return passed < 0 ? Number.POSITIVE_INFINITY : passed
+  }
   return {
+    unheardMs,
     greet() {
       greetedAt = monotonic()
       offset = undefined
@@ -52,10 +61,6 @@ export function createLease(monotonic: Monotonic, wall: Now): Lease {
       confirmedAt = sent
       confirmedWall = wall() - (now - sent)
     },
-    silence(at) {
-      const passed = monotonic() - confirmedAt
-      // A monotonic clock that goes back is none.
-      return passed < 0 ? Number.POSITIVE_INFINITY : Math.max(passed, at - confirmedWall)
-    },
+    silence: (at) => Math.max(unheardMs(), at - confirmedWall),
   }
 }
