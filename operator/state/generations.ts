@@ -38,8 +38,9 @@ export function allocate(
   for (const [key, digest] of wanted) {
     const known = table.projections.get(key)
     // A number that was never given out is a claim, not a floor.
-    const floor = Math.min(floors.get(key) ?? 0, table.counter)
-    if (known?.digest === digest && known.generation >= floor) {
+    const floor = floors.get(key) ?? 0
+    const outrun = floor <= table.counter && known !== undefined && known.generation < floor
+    if (known?.digest === digest && !outrun) {
       projections.set(key, known)
     } else {
       counter += 1
