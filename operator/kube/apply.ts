@@ -27,14 +27,7 @@ export interface Intent {
   readonly resource: Resource
   readonly metadata: Pick<
     ObjectMeta,
-    | 'name'
-    | 'namespace'
-    | 'uid'
-    | 'resourceVersion'
-    | 'labels'
-    | 'annotations'
-    | 'finalizers'
-    | 'ownerReferences'
+    'name' | 'namespace' | 'resourceVersion' | 'labels' | 'annotations' | 'finalizers' | 'ownerReferences'
   >
   /** Top-level fields beside `metadata`: `spec`, `data`, `status` … */
   readonly fields: Readonly<Record<string, unknown>>
@@ -49,7 +42,10 @@ export async function apply(transport: Transport, intent: Intent, signal: AbortS
   return applyTo(transport, intent, undefined, signal)
 }
 
-/** The same for the status subresource; `fields` holds `status` only. A `uid` in `metadata` keeps a recreated object from getting the old one's status. */
+/**
+ * The same for the status subresource; `fields` holds `status` only. A UID would not be looked at there: name the `resourceVersion` that
+ * the status was worked out from, and an object that changed, or was made anew under the name, refuses it (409).
+ */
 export async function applyStatus(
   transport: Transport,
   intent: Intent,

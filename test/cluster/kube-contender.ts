@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { fenced, openLeadership, type Term } from '../../operator/kube/leadership.ts'
 import { CONFIG_MAPS } from '../../operator/kube/resources.ts'
 import { openTransport } from '../../operator/kube/transport.ts'
@@ -8,10 +9,11 @@ import { createGround } from './kube-ground.ts'
 // A process of its own that contends for a lease and, while it leads, writes without pause. One line for each thing that happens;
 // every write says at which version of the server's history it was done.
 
-const [kubeconfig = '', namespace = '', identity = '', durationMs = '2000'] = process.argv.slice(2)
+const [namespace = '', identity = '', durationMs = '', server = '', ...files] = process.argv.slice(2)
+const [ca = '', cert = '', key = ''] = files.map((path) => readFileSync(path, 'utf8'))
 const say = (line: string) => process.stdout.write(`${line}\n`)
 const ground = createGround()
-const transport = await openTransport({ kind: 'file', path: kubeconfig }, ground)
+const transport = await openTransport({ kind: 'given', server, tls: { ca, cert, key } }, ground)
 const target = { resource: CONFIG_MAPS, namespace, name: 'written' }
 
 async function lead(term: Term): Promise<void> {

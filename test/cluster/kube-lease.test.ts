@@ -14,6 +14,7 @@ import { type FaultProxy, openFaultProxy } from './kube-fault-proxy.ts'
 import { createGround, eventually, type Ground, soon } from './kube-ground.ts'
 
 let api: Api & AsyncDisposable
+let admin: { readonly cert: string; readonly key: string }
 let proxy: FaultProxy
 let transport: Transport
 let namespace = ''
@@ -22,6 +23,7 @@ const processes: ChildProcess[] = []
 
 beforeAll(async () => {
   api = await openApi()
+  admin = await api.user('lease-tests', ['system:masters'])
 })
 afterAll(() => api?.[Symbol.asyncDispose]())
 
@@ -30,7 +32,6 @@ beforeEach(async () => {
   made += 1
   namespace = `lease${made}`
   await api.kubectl(['create', 'namespace', namespace])
-  const admin = await api.user('lease-tests', ['system:masters'])
   proxy = await openFaultProxy({ url: api.url, caFile: api.caFile, ...admin })
   transport = await openTransport({ kind: 'given', server: proxy.url }, createGround())
 })
@@ -52,7 +53,8 @@ interface Contender {
 
 async function contender(identity: string, durationMs = 2_000): Promise<Contender> {
   const script = join(import.meta.dirname, 'kube-contender.ts')
-  const child = spawn(process.execPath, [script, api.kubeconfig, namespace, identity, String(durationMs)], {
+  const as = [api.url, api.caFile, admin.cert, admin.key]
+  const child = spawn(process.execPath, [script, namespace, identity, String(durationMs), ...as], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   processes.push(child)
@@ -118,7 +120,10 @@ interface Clock {
   monotonicAhead: number
 }
 
-async function contend(identity: string, over: { readonly lead?: Lead; readonly graceMs?: number } = {}) {
+async function contend(
+  identity: string,
+  over: { readonly lead?: Lead; readonly graceMs?: number; readonly transport?: Transport } = {},
+) {
   const clock: Clock = { wallAhead: 0, monotonicAhead: 0 }
   const ports: Partial<KubePorts> = {
     now: () => Date.now() + clock.wallAhead,
@@ -132,7 +137,7 @@ async function contend(identity: string, over: { readonly lead?: Lead; readonly 
   }
   const times = { durationMs: 2_000, renewDeadlineMs: 1_400, retryMs: 150, graceMs: over.graceMs ?? 1_000 }
   const leadership = await openLeadership(
-    transport,
+    over.transport ?? transport,
     { namespace, name: 'l', identity, ...times },
     lead,
     ground,
@@ -219,6 +224,26 @@ describe('a term', () => {
     await eventually(() => one.leadership.term() !== undefined)
   })
 
+  test('a leader that is cut off has stopped before another begins', async () => {
+    const happened: string[] = []
+    const lead = (name: string) => async (term: Term) => {
+      happened.push(`${name} begins`)
+      term.signal.addEventListener('abort', () => happened.push(`${name} ends`))
+      await delay(600_000, undefined, { signal: term.signal, ref: false })
+    }
+    const own = await openFaultProxy({ url: api.url, caFile: api.caFile, ...admin })
+    const lonely = await openTransport({ kind: 'given', server: own.url }, createGround())
+    opened.push(own, lonely)
+    const one = await contend('one', { lead: lead('one'), transport: lonely })
+    await eventually(() => one.leadership.term() !== undefined)
+    const two = await contend('two', { lead: lead('two') })
+    await delay(500)
+    // Not even a refusal comes back: requests hang.
+    own.on(() => ({ delayMs: 20_000 }))
+    await eventually(() => two.leadership.term() !== undefined)
+    expect(happened).toEqual(['one begins', 'one ends', 'two begins'])
+  })
+
   test('one failed renewal is no loss', async () => {
     const one = await contend('one')
     await eventually(() => one.leadership.term() !== undefined)
@@ -293,7 +318,7 @@ describe('a term', () => {
       most = Math.max(most, valid.length)
       const [leader] = valid
       if (leader && Math.random() < 0.01) {
-        // Its renewals stop reaching the server for a while, as in a partition.
+        // As a machine does that was suspended for a minute.
         leader.clock.wallAhead += 60_000
         changes += 1
       }
