@@ -76,8 +76,8 @@ network() {
 table inet pcguard {
   chain out {
     type filter hook postrouting priority 300
-    oifname "eth0" meta nfproto ipv4 ip daddr != $HOST_ADDRESS drop
-    oifname "eth0" meta nfproto ipv6 drop
+    oifname "eth0" meta nfproto ipv4 ip daddr != $HOST_ADDRESS counter drop
+    oifname "eth0" meta nfproto ipv6 counter drop
   }
   chain post {
     type nat hook postrouting priority srcnat
