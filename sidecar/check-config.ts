@@ -1,7 +1,9 @@
 import { JWKS_LIMITS, parseJwks } from '../contracts/jwks.ts'
 import type { Config } from './config.ts'
+import type { InjectedConfig } from './config-injected.ts'
 import { readBounded } from './feed/bounded-file.ts'
 import { readBundle } from './feed/bundle-files.ts'
+import { readPodToken } from './identity/token-file.ts'
 import { APPLICATION_ENTRYPOINT, engineLimits, prepareBundle } from './policy/bundle.ts'
 import type { StandaloneIssuer } from './settings.ts'
 
@@ -30,6 +32,23 @@ export async function checkConfig(config: Config, say: (line: string) => void): 
     sound = false
     say(`policy ${trust.policyPath}: REFUSED: ${cause instanceof Error ? cause.message : 'unknown'}`)
   }
+  say(sound ? 'ok' : 'not ok')
+  return sound
+}
+
+/** The same in injected mode: what was told, and whether the token is there. Nothing is asked of the operator. */
+export async function checkInjected(config: InjectedConfig, say: (line: string) => void): Promise<boolean> {
+  const { identity, unix, tcp, admin, workloadApi } = config
+  const { pod, issuer, feed } = identity
+  say(`pod ${pod.namespace}/${pod.name} (${pod.uid}), service account ${pod.serviceAccount}`)
+  say(`listens on ${unix.path} and ${tcp?.host}:${tcp?.port}; admin on ${admin.host}:${admin.port}`)
+  say(`identities on ${workloadApi.path}, of trust domain ${identity.trustDomain}`)
+  say(
+    `issuer ${issuer.host}:${issuer.port}, feed ${feed.host}:${feed.port}, ${identity.anchors.length} trust anchor(s)`,
+  )
+  const token = await readPodToken(identity.tokenFile, identity.audience).catch((cause: Error) => cause)
+  const sound = typeof token === 'string'
+  say(sound ? `token ${identity.tokenFile}: for ${identity.audience}` : `token: REFUSED: ${token.message}`)
   say(sound ? 'ok' : 'not ok')
   return sound
 }

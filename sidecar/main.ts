@@ -6,35 +6,19 @@ import { parseArgs } from 'node:util'
 import { setFlagsFromString } from 'node:v8'
 import { openAdmin } from '../contracts/admin.ts'
 import { fetchDocument } from '../contracts/fetch.ts'
-import { checkConfig } from './check-config.ts'
-import { type Config, configPath, readConfig } from './config.ts'
-import { createDecide } from './decide.ts'
+import { assemble } from './assemble.ts'
+import { checkConfig, checkInjected } from './check-config.ts'
+import { type Config, configPath, readConfig, type Serving } from './config.ts'
+import { asksForInjection, type InjectedConfig, parseInjected } from './config-injected.ts'
 import { readBundle } from './feed/bundle-files.ts'
-import { createStandaloneFeed } from './feed/standalone.ts'
-import {
-  APPLICATION_ENTRYPOINT,
-  type BundleFiles,
-  engineLimits,
-  FLOOR_ENTRYPOINT,
-  prepareBundle,
-} from './policy/bundle.ts'
-import { createJudge } from './policy/judge.ts'
+import type { Identity } from './identity/identity.ts'
+import { openWorkloadApi } from './identity/workload-server.ts'
+import { engineLimits, FLOOR_ENTRYPOINT, prepareBundle } from './policy/bundle.ts'
 import type { PolicyModule, Report, Sleep } from './ports.ts'
-import { type LineLog, openLineLog } from './record/log.ts'
-import { createMetrics } from './record/metrics.ts'
-import { createRecorder } from './record/recorder.ts'
-import { createStatus } from './record/status.ts'
-import { openAdmission } from './serve/admission.ts'
-import { createChecks } from './serve/checks.ts'
+import { openLineLog } from './record/log.ts'
 import { createHealth } from './serve/health.ts'
+import { listenUnix } from './serve/listeners.ts'
 import { openServer, type ServerConfig } from './serve/server.ts'
-import { bind } from './token/binding.ts'
-import { present } from './token/credentials.ts'
-import { standing } from './token/standing.ts'
-import { createVerify } from './token/verify.ts'
-import { createInstall } from './trust/install.ts'
-import { createKeys } from './trust/keys.ts'
-import { createTrustStore } from './trust/store.ts'
 
 const EXIT = { ok: 0, failed: 1, badConfig: 2 } as const
 
@@ -51,39 +35,63 @@ function shipped(name: string): string {
 }
 
 const complain = (line: string) => process.stderr.write(`${line}\n`)
+const say = (line: string) => process.stdout.write(`${line}\n`)
 
 async function main(): Promise<number> {
   // A pattern that backtracks too much is finished by the linear engine instead of stalling every caller.
   setFlagsFromString('--enable-experimental-regexp-engine-on-excessive-backtracks')
+  return asksForInjection(process.argv) ? mainInjected(process.argv.slice(2)) : mainStandalone()
+}
+
+async function mainStandalone(): Promise<number> {
   const { values } = parseArgs({
     options: { config: { type: 'string' }, check: { type: 'boolean' }, version: { type: 'boolean' } },
   })
   if (values.version) {
-    const { version } = JSON.parse(readFileSync(shipped('package.json'), 'utf8')) as { version: string }
     const manifest = JSON.parse(readFileSync(`${shipped('policies/bundle')}/.manifest`, 'utf8')) as {
       revision: string
     }
-    process.stdout.write(`portcullis ${version}\nnode ${process.version}\nfloor ${manifest.revision}\n`)
+    process.stdout.write(`portcullis ${version()}\nnode ${process.version}\nfloor ${manifest.revision}\n`)
     return EXIT.ok
   }
   const path = configPath(values.config, process.env)
   const read = readConfig(path, process.env)
-  if (!read.ok) {
-    complain(`${path}: ${read.problems.length} problem(s)`)
-    for (const problem of read.problems) complain(`  ${problem}`)
-    return EXIT.badConfig
-  }
-  const limits = engineLimits(read.config.limits.policyMemoryBytes)
-  const floor = await prepareBundle(await readBundle(shipped('policies/bundle')), FLOOR_ENTRYPOINT, limits)
-  if (values.check)
-    return (await checkConfig(read.config, (line) => process.stdout.write(`${line}\n`)))
-      ? EXIT.ok
-      : EXIT.badConfig
-  return run(read.config, floor)
+  if (!read.ok) return refused(path, read.problems)
+  const floor = await prepareFloor(read.config)
+  return values.check ? checked(await checkConfig(read.config, say)) : run(read.config, floor)
 }
 
-/** Everything from here on is created, then run; `await using` closes in reverse order. */
-async function run(config: Config, floor: PolicyModule): Promise<number> {
+async function mainInjected(args: readonly string[]): Promise<number> {
+  const read = parseInjected(args, process.env)
+  if (!read.ok) return refused('--injected', read.problems)
+  const floor = await prepareFloor(read.config)
+  return args.includes('--check') ? checked(await checkInjected(read.config, say)) : run(read.config, floor)
+}
+
+function prepareFloor({ limits }: Serving): Promise<PolicyModule> {
+  const engine = engineLimits(limits.policyMemoryBytes)
+  return readBundle(shipped('policies/bundle')).then((files) =>
+    prepareBundle(files, FLOOR_ENTRYPOINT, engine),
+  )
+}
+
+function version(): string {
+  const { version } = JSON.parse(readFileSync(shipped('package.json'), 'utf8')) as { version: string }
+  return version
+}
+
+function refused(where: string, problems: readonly string[]): number {
+  complain(`${where}: ${problems.length} problem(s)`)
+  for (const problem of problems) complain(`  ${problem}`)
+  return EXIT.badConfig
+}
+
+function checked(sound: boolean): number {
+  return sound ? EXIT.ok : EXIT.badConfig
+}
+
+/** Everything from here on is created, then run; `await using` closes in reverse order: the identity first up and last gone. */
+async function run(config: Config | InjectedConfig, floor: PolicyModule): Promise<number> {
   const life = new AbortController()
   const draining = new AbortController()
   // Disposed last, however this function ends: nothing that waits may keep the process alive.
@@ -98,30 +106,36 @@ async function run(config: Config, floor: PolicyModule): Promise<number> {
   const decisions = openLineLog(1, { queueBytes, gatherMs: 20 }, sleep, draining.signal)
   const report: Report = (event, facts) =>
     operations.line(JSON.stringify({ time: format(wall()), event, ...facts }))
-  const { feed, status, metrics, checks } = assemble(config, floor, {
-    decisions,
-    report,
+  const { feed, identity, checks, ready, view } = assemble(config, floor, {
+    ...{ wall, monotonic, sleep, random, format, decisions, report },
+    fetch: fetchDocument,
+    nextId: createIds(),
+    version: version(),
     life: life.signal,
     draining: draining.signal,
   })
 
-  await using admin = await openAdmin(config.admin, {
-    ...status.view,
-    metrics: metrics.text,
-    metricsType: metrics.contentType,
-  })
-  const health = createHealth(status.readings.ready, sleep, draining.signal)
-  await using server = await openServer(serverConfig(config), checks, health, sleep)
-  report('listening', { ...definedOnly(server.addresses), admin: admin.address, pid: process.pid })
+  await using workloadApi =
+    'identity' in config && identity ? await openIdentity(config, identity) : undefined
+  const identified = identity?.run(life.signal)
+  await using admin = await openAdmin(config.admin, view)
+  await using server = await openServer(
+    serverConfig(config),
+    checks,
+    createHealth(ready, sleep, draining.signal),
+    sleep,
+  )
+  const addresses = { ...server.addresses, admin: admin.address, workload: workloadApi?.address }
+  report('listening', { ...definedOnly(addresses), pid: process.pid })
   warn(config, report)
 
   const stopped = untilStopped(report)
   reloadOnHangup(() => feed.reload(life.signal), report)
   const serving = feed.load(life.signal).then(() => {
-    report('loaded', { ready: status.readings.ready(), causes: status.view.notReadyBecause() })
+    report('loaded', { ready: ready(), causes: view.notReadyBecause() })
     return feed.run(life.signal)
   })
-  const ended = serving.then(
+  const ended = Promise.all([serving, identified]).then(
     () => EXIT.ok,
     (cause: unknown) => (life.signal.aborted ? EXIT.ok : failed(report, cause)),
   )
@@ -140,73 +154,12 @@ async function run(config: Config, floor: PolicyModule): Promise<number> {
   return code
 }
 
-interface Surroundings {
-  readonly decisions: LineLog
-  readonly report: Report
-  readonly life: AbortSignal
-  readonly draining: AbortSignal
+// The application's own socket for its identities: a mount of its own, and nothing else is served there.
+function openIdentity({ workloadApi, limits }: InjectedConfig, { workloadApi: api }: Identity) {
+  return openWorkloadApi(api, (accept) => listenUnix(workloadApi, limits.connections, accept), sleep)
 }
 
-/** Wires the rooms: who knows whom is decided here and nowhere else. */
-function assemble(config: Config, floor: PolicyModule, { decisions, report, life, draining }: Surroundings) {
-  const { limits } = config
-  const store = createTrustStore()
-  const prepare = (files: BundleFiles) =>
-    prepareBundle(files, APPLICATION_ENTRYPOINT, engineLimits(limits.policyMemoryBytes))
-  const install = createInstall(store, prepare)
-  const feed = createStandaloneFeed(config.trust, {
-    fetch: fetchDocument,
-    now: monotonic,
-    wall,
-    sleep,
-    random,
-    report,
-    install,
-  })
-  const keys = createKeys({
-    refresh: feed.refreshKeys,
-    installed: store.installed,
-    now: monotonic,
-    sleep,
-    lifetime: life,
-  })
-  const decide = createDecide({
-    current: store.current,
-    present,
-    verify: createVerify(keys.find),
-    bind,
-    standing,
-    judge: createJudge(floor),
-    broke: (fault) => report('fault', { code: fault.code, problem: fault.message }),
-  })
-  const admission = openAdmission(
-    { inFlight: limits.inFlight, lagMs: limits.eventLoopLagMs },
-    monotonic,
-    sleep,
-    life,
-  )
-  const status = createStatus({
-    store,
-    feed,
-    keys,
-    floor,
-    admission,
-    dropped: decisions.dropped,
-    wall,
-    monotonic,
-    draining,
-  })
-  const metrics = createMetrics(status.readings)
-  const record = createRecorder(metrics, config.logDecisions ? decisions : undefined, wall, format)
-  const checks = createChecks(
-    { decide, record, nextId: createIds(), wall, now: monotonic, sleep, admission },
-    { streamWindow: limits.streamWindow, deadlineMs: limits.deadlineMs },
-    draining,
-  )
-  return { feed, status, metrics, checks }
-}
-
-function serverConfig({ unix, tcp, limits }: Config): ServerConfig {
+function serverConfig({ unix, tcp, limits }: Serving): ServerConfig {
   const { connections, requestBytes, streamsPerConnection: streams } = limits
   return { unix, tcp, connections, requestBytes, streams }
 }
@@ -235,7 +188,8 @@ function untilStopped(report: Report): Promise<number> {
   return promise
 }
 
-function warn(config: Config, report: Report): void {
+function warn(config: Config | InjectedConfig, report: Report): void {
+  if ('identity' in config) return
   for (const { issuer, insecureLoopback } of config.trust.issuers) {
     if (insecureLoopback)
       report('insecure_loopback', { issuer, note: 'plain http to loopback is allowed; never in production' })

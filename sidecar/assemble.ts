@@ -1,0 +1,157 @@
+import type { AdminView } from '../contracts/admin.ts'
+import type { Config, Serving } from './config.ts'
+import type { InjectedConfig } from './config-injected.ts'
+import { createDecide } from './decide.ts'
+import type { Feed } from './feed/feed.ts'
+import { createOperatorFeed } from './feed/operator.ts'
+import { createStandaloneFeed } from './feed/standalone.ts'
+import { createIdentity, type Identity } from './identity/identity.ts'
+import { APPLICATION_ENTRYPOINT, type BundleFiles, engineLimits, prepareBundle } from './policy/bundle.ts'
+import { createJudge } from './policy/judge.ts'
+import { createSigners } from './policy/signature.ts'
+import type {
+  FetchDocument,
+  FormatTime,
+  Monotonic,
+  Now,
+  PolicyModule,
+  Random,
+  Report,
+  Sleep,
+} from './ports.ts'
+import type { LineLog } from './record/log.ts'
+import { createMetrics } from './record/metrics.ts'
+import { createRecorder } from './record/recorder.ts'
+import { createStatus } from './record/status.ts'
+import { openAdmission } from './serve/admission.ts'
+import { type Checks, createChecks } from './serve/checks.ts'
+import { bind } from './token/binding.ts'
+import { present } from './token/credentials.ts'
+import { standing } from './token/standing.ts'
+import { createVerify } from './token/verify.ts'
+import { createFedTrust } from './trust/fed.ts'
+import { createInstall } from './trust/install.ts'
+import { createKeys } from './trust/keys.ts'
+import { createTrustStore, type TrustStore } from './trust/store.ts'
+
+/** What only the program itself has: clocks, chance, logs, and the signals that end things. */
+export interface Surroundings {
+  readonly wall: Now
+  readonly monotonic: Monotonic
+  readonly sleep: Sleep
+  readonly random: Random
+  readonly format: FormatTime
+  readonly fetch: FetchDocument
+  readonly nextId: () => string
+  readonly version: string
+  readonly decisions: LineLog
+  readonly report: Report
+  readonly life: AbortSignal
+  readonly draining: AbortSignal
+}
+
+export interface Assembly {
+  readonly feed: Feed
+  /** Only of an injected sidecar. */
+  readonly identity: Identity | undefined
+  readonly checks: Checks
+  readonly ready: () => boolean
+  readonly view: AdminView
+}
+
+/** Wires the rooms: who knows whom is decided here and nowhere else. */
+export function assemble(
+  config: Config | InjectedConfig,
+  floor: PolicyModule,
+  around: Surroundings,
+): Assembly {
+  return 'identity' in config ? injected(config, floor, around) : standalone(config, floor, around)
+}
+
+// Beliefs from a file and from identity providers.
+function standalone(config: Config, floor: PolicyModule, around: Surroundings): Assembly {
+  const store = createTrustStore()
+  const install = createInstall(store, prepareWith(config))
+  const feed = createStandaloneFeed(config.trust, { ...around, now: around.monotonic, install })
+  return answering({ config, floor, store, feed, identity: undefined }, around)
+}
+
+// Beliefs from the operator, to whom the pod's own identity is shown.
+function injected(config: InjectedConfig, floor: PolicyModule, around: Surroundings): Assembly {
+  const { monotonic, life } = around
+  // The identity outlives the draining: whoever still waits for an answer may still need it.
+  const identity = createIdentity(config.identity, { ...around, lifetime: life, draining: life })
+  const signers = createSigners()
+  const rules = { signatureProblem: signers.problem }
+  const { store, believe } = createFedTrust({ ...around, prepare: prepareWith(config), rules })
+  const feed = createOperatorFeed({
+    ...around,
+    now: monotonic,
+    open: identity.open,
+    trust: identity.trust,
+    signers,
+    believe,
+  })
+  return answering({ config, floor, store, feed, identity }, around)
+}
+
+function prepareWith({ limits }: Serving): (files: BundleFiles) => Promise<PolicyModule> {
+  return (files) => prepareBundle(files, APPLICATION_ENTRYPOINT, engineLimits(limits.policyMemoryBytes))
+}
+
+interface Parts {
+  readonly config: Serving
+  readonly floor: PolicyModule
+  readonly store: TrustStore
+  readonly feed: Feed
+  readonly identity: Identity | undefined
+}
+
+// The same in both modes: from a question to its answer, and what is told about it.
+function answering(parts: Parts, around: Surroundings): Assembly {
+  const { config, floor, store, feed, identity } = parts
+  const { limits, logDecisions } = config
+  const { wall, monotonic, sleep, report, decisions, life, draining } = around
+  const keys = createKeys({
+    refresh: feed.refreshKeys,
+    installed: store.installed,
+    now: monotonic,
+    sleep,
+    lifetime: life,
+  })
+  const decide = createDecide({
+    current: store.current,
+    present,
+    verify: createVerify(keys.find),
+    bind,
+    standing,
+    judge: createJudge(floor),
+    broke: (fault) => report('fault', { code: fault.code, problem: fault.message }),
+  })
+  const load = { inFlight: limits.inFlight, lagMs: limits.eventLoopLagMs }
+  const admission = openAdmission(load, monotonic, sleep, life)
+  const dropped = decisions.dropped
+  const status = createStatus({ ...around, store, feed, keys, floor, admission, dropped })
+  const ready = () => status.readings.ready() && (identity?.notReadyBecause() ?? []).length === 0
+  const metrics = createMetrics({ ...status.readings, ready })
+  const record = createRecorder(metrics, logDecisions ? decisions : undefined, wall, around.format)
+  const checks = createChecks(
+    { decide, record, nextId: around.nextId, wall, now: monotonic, sleep, admission },
+    { streamWindow: limits.streamWindow, deadlineMs: limits.deadlineMs },
+    draining,
+  )
+  const { view } = status
+  return {
+    feed,
+    identity,
+    checks,
+    ready,
+    view: {
+      notReadyBecause: () => [...(identity?.notReadyBecause() ?? []), ...view.notReadyBecause()],
+      remarks: () => [...(identity?.remarks() ?? []), ...view.remarks()],
+      facts: () => ({ ...view.facts(), ...identity?.facts() }),
+      metrics: metrics.text,
+      metricsType: metrics.contentType,
+    },
+  }
+}
