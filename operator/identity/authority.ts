@@ -53,6 +53,7 @@ export const MAX_JWT_TTL_MS = 15 * 60_000
 interface Intermediate extends Signer {
   readonly rootId: string
   readonly renewAtMs: number
+  readonly notBeforeMs: number
   readonly notAfterMs: number
 }
 
@@ -77,7 +78,9 @@ export function createAuthority({ reading, monotonic, entropy, replica }: Author
   }
   const intermediateOf = (read: KeyReading, at: number): Intermediate => {
     const root = signingKey(read.keys.X509CA)
-    if (intermediate?.rootId !== root.record.id || at >= intermediate.renewAtMs)
+    // A clock that was set back would find it not valid yet.
+    const usable = intermediate && at >= intermediate.notBeforeMs && at < intermediate.renewAtMs
+    if (!intermediate || !usable || intermediate.rootId !== root.record.id)
       intermediate = makeIntermediate(root, { trustDomain: read.bundle.trustDomain, replica, entropy }, at)
     return intermediate
   }
@@ -164,6 +167,7 @@ function makeIntermediate(
     privateKey,
     rootId: root.record.id,
     renewAtMs: at + (notAfterMs - at) / 2,
+    notBeforeMs: validity.notBeforeMs,
     notAfterMs,
   }
 }

@@ -35,7 +35,8 @@ export const SECRETS = {
   BundleSigning: 'portcullis-bundle-keys',
 } as const satisfies Readonly<Record<Use, string>>
 
-const BACKDATE_MS = 60_000
+/** A clock set back by less than this finds the root valid. */
+const BACKDATE_MS = 3_600_000
 const NO_EXPIRY_MS = 10 * 365 * 86_400_000
 
 /** A new EC P-256 key for a use. */

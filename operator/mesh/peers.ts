@@ -85,8 +85,6 @@ export function createPeers({ trust, clientCertificate, now, refused }: PeerRule
     const peer = chain.length > 0 ? verified(chain) : undefined
     if (!peer && clientCertificate === 'required') return 'no client certificate'
     if (peer && !peer.ok) return peer.why
-    // Two verifiers must agree: ours knows SPIFFE, OpenSSL knows everything else.
-    if (peer && !socket.authorized) return `TLS: ${socket.authorizationError?.message ?? 'not authorized'}`
     connections += 1
     const connection = { socket, chain, address: addressOf(socket), id: `${connections}`, peer }
     byAddress.set(connection.address, connection)

@@ -1,5 +1,6 @@
-import type { Socket } from 'node:net'
-import { createServer, type TLSSocket, type Server as TlsServer } from 'node:tls'
+import { constants } from 'node:crypto'
+import { createServer, type Server as NetServer, type Socket } from 'node:net'
+import { createSecureContext, type SecureContext, TLSSocket } from 'node:tls'
 import {
   Server,
   ServerCredentials,
@@ -50,7 +51,7 @@ export interface MeshServer extends AsyncDisposable {
   drain(graceMs: number, signal: AbortSignal): Promise<void>
 }
 
-const HANDSHAKE_MS = 5_000
+const HANDSHAKE_MS = 10_000
 /** How often expired certificates of open connections are looked for. */
 const RECHECK_MS = 5_000
 const SESSION_MEMORY_MIB = 16
@@ -63,18 +64,23 @@ export async function openMeshServer(options: MeshServerOptions): Promise<MeshSe
   for (const { definition, implementation } of options.services(peers.peerOf))
     grpc.addService(definition, implementation)
   const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure())
-  const tls = tlsServer(options, peers, (socket) => injector.injectConnection(socket))
-  const open = tracked(tls)
-  await listening(tls, options.listen)
+  // A context is replaced whole, so that no handshake can see an SVID with the bundle of another day.
+  const contextNow = () => createSecureContext(contextOptions(identity.current(), trust.current()))
+  let context = contextNow()
+  const net = createServer({ noDelay: true })
+  net.maxConnections = limits.connections
+  const open = accepting(net, options, peers, { context: () => context, accept: injector.injectConnection })
+  await listening(net, options.listen)
 
-  // Contexts are replaced whole: SNICallback would let resumed sessions in after their CA has left (and tickets are off).
-  const rotated = () => tls.setSecureContext(tlsOptions(identity.current(), trust.current()))
+  const rotated = () => {
+    context = contextNow()
+  }
   const watching = [identity.watch(rotated), trust.watch(rotated), trust.watch(peers.recheck)]
   const closing = new AbortController()
   const sweeping = sweep(peers, options.sleep, closing.signal)
 
   const drain = async (graceMs: number, signal: AbortSignal): Promise<void> => {
-    const idle = new Promise<void>((resolve) => void tls.close(() => resolve()))
+    const idle = new Promise<void>((resolve) => void net.close(() => resolve()))
     grpc.tryShutdown(() => undefined)
     const patience = new AbortController()
     const within = AbortSignal.any([signal, patience.signal])
@@ -87,7 +93,7 @@ export async function openMeshServer(options: MeshServerOptions): Promise<MeshSe
     for (const one of watching) one[Symbol.dispose]()
     await sweeping
   }
-  const bound = tls.address()
+  const bound = net.address()
   return {
     port: typeof bound === 'object' && bound ? bound.port : options.listen.port,
     connections: peers.count,
@@ -111,50 +117,68 @@ function grpcLimits(limits: MeshLimits) {
   }
 }
 
-function tlsServer(
-  { identity, trust, limits, refused }: MeshServerOptions,
-  peers: Peers,
-  accept: (socket: TLSSocket) => void,
-): TlsServer {
-  const server = createServer(
-    {
-      ...tlsOptions(identity.current(), trust.current()),
-      requestCert: true,
-      // Ours is the verdict, in `admit`: a caller without certificate may be welcome, one with a bad certificate is not.
-      rejectUnauthorized: false,
-      ALPNProtocols: ['h2'],
-      handshakeTimeout: HANDSHAKE_MS,
-      noDelay: true,
-    },
-    (socket) => {
-      socket.on('error', () => socket.destroy())
-      const why = peers.admit(socket)
-      if (why === undefined) accept(socket)
-      else {
-        refused(why)
-        socket.destroy()
-      }
-    },
-  )
-  // No sessions are kept or ticketed: a resumed one would not be verified against the bundle of its day.
-  server.on('newSession', (_id, _data, done: () => void) => done())
-  server.on('resumeSession', (_id, done: (error: Error | null, session: Buffer | null) => void) =>
-    done(null, null),
-  )
-  server.on('tlsClientError', () => refused('handshake'))
-  server.maxConnections = limits.connections
-  return server
+/** TLS with resumption made impossible: a resumed session would not be verified against the bundle of its day. */
+function contextOptions(identity: MeshIdentity, trust: X509Trust) {
+  return { ...tlsOptions(identity, trust), secureOptions: constants.SSL_OP_NO_TICKET }
 }
 
-function tracked(server: TlsServer): ReadonlySet<Socket> {
+interface Acceptor {
+  readonly context: () => SecureContext
+  readonly accept: (socket: TLSSocket) => void
+}
+
+// TLSSocket rather than tls.Server: the latter, in node 24.21, loses the intermediates that a client presented before anybody can
+// read them (nodejs/node#65579). Verification is ours in either case.
+function accepting(
+  server: NetServer,
+  { refused, sleep }: MeshServerOptions,
+  peers: Peers,
+  { context, accept }: Acceptor,
+): ReadonlySet<Socket> {
   const open = new Set<Socket>()
-  server.on('connection', (socket: Socket) => {
-    open.add(socket)
-    socket.on('error', () => socket.destroy())
-    socket.once('close', () => open.delete(socket))
+  server.on('connection', (raw) => {
+    open.add(raw)
+    const socket = new TLSSocket(raw, {
+      isServer: true,
+      secureContext: context(),
+      requestCert: true,
+      rejectUnauthorized: false,
+      ALPNProtocols: HTTP2,
+    })
+    const drop = () => {
+      socket.destroy()
+      raw.destroy()
+    }
+    const settled = new AbortController()
+    raw.on('error', drop)
+    socket.on('error', drop)
+    // What TLS finds wrong after the handshake reaches `error` only where tls.Server has let go of the socket.
+    socket.on('_tlsError', drop)
+    raw.once('close', () => {
+      open.delete(raw)
+      if (!settled.signal.aborted) refused('handshake')
+      settled.abort()
+      socket.destroy()
+    })
+    void sleep(HANDSHAKE_MS, settled.signal).then(drop, () => undefined)
+    socket.once('secure', () => {
+      settled.abort()
+      const why = peers.admit(socket)
+      if (why !== undefined) {
+        refused(why)
+        drop()
+        return
+      }
+      accept(socket)
+      // What HTTP/2 waits for on a TLSSocket; tls.Server would have marked the socket instead.
+      socket.emit('secureConnect')
+    })
   })
   return open
 }
+
+/** The protocol list of ALPN, as it is on the wire (RFC 7301 section 3.1). */
+const HTTP2 = Buffer.from('\u0002h2', 'latin1')
 
 async function sweep(peers: Peers, sleep: Sleep, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
@@ -163,7 +187,7 @@ async function sweep(peers: Peers, sleep: Sleep, signal: AbortSignal): Promise<v
   }
 }
 
-function listening(server: TlsServer, { host, port }: MeshServerOptions['listen']): Promise<void> {
+function listening(server: NetServer, { host, port }: MeshServerOptions['listen']): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   server.once('error', reject)
   server.listen({ host, port, exclusive: true }, () => {
