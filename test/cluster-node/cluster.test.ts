@@ -1,9 +1,11 @@
 import { execFileSync, spawn } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { buildImages, type ImageBuilt } from '../images/build.ts'
+import { emitSidecar } from '../images/emit.ts'
 import { type Cluster, openCluster } from './cluster.ts'
 import { layoutOf } from './layout.ts'
 import { eventually } from './ready.ts'
@@ -66,6 +68,47 @@ describe.skipIf(reason)('a one-node cluster', () => {
       'jsonpath={.status.containerStatuses[0].imageID}',
     ])
     expect(id).toContain(pinned.split('@')[1])
+  })
+
+  test("the sidecar's image runs by its digest under the strictest pod rules", async () => {
+    const work = mkdtempSync(join(tmpdir(), 'portcullis-node-'))
+    const { sidecar } = await buildImages({ dist: emitSidecar(work), only: ['sidecar'] })
+    rmSync(work, { recursive: true, force: true })
+    await cluster.importImage(sidecar?.archive ?? '')
+    await cluster.kubectl(['create', 'namespace', 'strict'])
+    const enforce = 'pod-security.kubernetes.io/enforce=restricted'
+    await cluster.kubectl(['label', 'namespace', 'strict', enforce])
+    await cluster.kubectl(['wait', '--for=create', '-n', 'strict', 'serviceaccount/default', '--timeout=20s'])
+    const securityContext = {
+      runAsNonRoot: true,
+      readOnlyRootFilesystem: true,
+      allowPrivilegeEscalation: false,
+      capabilities: { drop: ['ALL'] },
+      seccompProfile: { type: 'RuntimeDefault' },
+    }
+    // The entry point is the image's own.
+    const container = {
+      name: 'main',
+      image: sidecar?.pinned,
+      imagePullPolicy: 'Never',
+      args: ['--version'],
+      securityContext,
+    }
+    const spec = { restartPolicy: 'Never', containers: [container] }
+    const pod = { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'version', namespace: 'strict' }, spec }
+    await cluster.kubectl(['apply', '-f', '-'], { stdin: JSON.stringify(pod) })
+    await cluster.kubectl([
+      'wait',
+      '-n',
+      'strict',
+      '--for=jsonpath={.status.phase}=Succeeded',
+      'pod/version',
+      '--timeout=30s',
+    ])
+    const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+      readonly version: string
+    }
+    expect(await cluster.kubectl(['logs', '-n', 'strict', 'version'])).toContain(version)
   })
 
   test('a packet for another machine is dropped by the node, from a pod and from the node itself', async () => {

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { onPath, ROOT } from '../cluster-node/tool.ts'
 import { buildImages, type ImageBuilt } from './build.ts'
 import { closureOf } from './closure.ts'
+import { emitSidecar } from './emit.ts'
 import { tar } from './tar.ts'
 
 const needs = ['strip', 'ldd', 'tar'].filter((one) => !onPath(one))
@@ -20,7 +21,7 @@ describe.skipIf(reason)('the image of the sidecar', () => {
 
   beforeAll(async () => {
     work = mkdtempSync(join(tmpdir(), 'portcullis-images-'))
-    const dist = emit(work)
+    const dist = emitSidecar(work)
     const build = async () => (await buildImages({ dist, only: ['sidecar'] }))['sidecar']
     const first = await build()
     if (!first) throw new Error('no image')
@@ -140,27 +141,6 @@ describe('tar', () => {
 
 interface ImageConfig {
   readonly config: Readonly<Record<string, unknown>>
-}
-
-// Beside the packages, so that imports of the emitted files are found as in the checkout.
-function emit(work: string): string {
-  execFileSync('mkdir', ['-p', work])
-  execFileSync('ln', ['-sfn', join(ROOT, 'node_modules'), join(work, 'node_modules')])
-  const dist = join(work, 'dist')
-  const config = join(work, 'tsconfig.json')
-  const compilerOptions = { rootDir: ROOT, outDir: dist, typeRoots: [join(ROOT, 'node_modules/@types')] }
-  const include = [join(ROOT, 'sidecar'), join(ROOT, 'contracts')]
-  writeFileSync(
-    config,
-    JSON.stringify({ extends: join(ROOT, 'tsconfig.build.json'), compilerOptions, include }),
-  )
-  const args = ['-p', config]
-  try {
-    execFileSync(join(ROOT, 'node_modules/.bin/tsc'), args, { encoding: 'utf8' })
-  } catch (cause) {
-    throw new Error(`tsc: ${(cause as { readonly stdout?: string }).stdout}`, { cause })
-  }
-  return dist
 }
 
 function openArchive(path: string): { readonly layers: readonly Buffer[]; readonly config: ImageConfig } {

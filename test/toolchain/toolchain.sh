@@ -7,7 +7,8 @@
 #
 # Results live outside the checkout, in a directory named by the hash of everything that decides the bytes: a cached
 # tool needs no network, and a changed pin can never pick up an old binary. Progress goes to stderr.
-# GOFLAGS of the caller is not used; JOBS=1 in the environment leaves other cores to others.
+# In the environment: JOBS=1 leaves other cores to others, QUIET=1 says nothing about what is already there.
+# GOFLAGS of the caller is not used.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -181,6 +182,7 @@ key_of() {
 }
 
 say() {
+  [[ ${QUIET-} != 1 ]] || return 0
   printf 'toolchain: %s\n' "$*" >&2
 }
 
