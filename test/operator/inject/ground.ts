@@ -40,6 +40,8 @@ export interface Ground extends AsyncDisposable {
   create(namespace: string, pod: Any): Promise<Answer>
   /** Stored; gives the path of the pod. */
   store(namespace: string, pod: Any, name: string): Promise<string>
+  /** Server-side, as Helm does. */
+  apply(manifests: readonly object[]): Promise<void>
   /** A ClusterRole for a user; give it a moment (`until`). */
   allow(user: string, rules: readonly object[]): Promise<void>
 }
@@ -53,7 +55,7 @@ export async function openGround(keep: (manifest: Manifest) => boolean): Promise
   const api = await openApi()
   const ask = await askerOf(api)
   await applyCrds(api)
-  await applyAll(api, (await renderedAdmission()).filter(keep))
+  await applyAll(api, (await rendered()).filter(keep))
   const pods = (namespace: string) => `/api/v1/namespaces/${namespace}/pods`
   return {
     api,
@@ -74,6 +76,7 @@ export async function openGround(keep: (manifest: Manifest) => boolean): Promise
       if (answer.status !== 201) throw new Error(messageOf(answer))
       return `${pods(namespace)}/${name}`
     },
+    apply: (manifests) => applyAll(api, manifests),
     allow: async (user, rules) => {
       const group = 'rbac.authorization.k8s.io'
       await ask('POST', `/apis/${group}/v1/clusterroles`, { metadata: { name: user }, rules })
@@ -121,7 +124,7 @@ export interface Manifest {
 }
 
 /** The admission folder of the chart alone, rendered by helm, so that a test does not depend on the rest of the chart. */
-async function renderedAdmission(): Promise<readonly Manifest[]> {
+export async function rendered(): Promise<readonly Manifest[]> {
   const parent = join(process.env['TMPDIR'] ?? '/tmp', 'portcullis-admission-')
   const directory = mkdtempSync(parent)
   try {

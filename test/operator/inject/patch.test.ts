@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { stringify } from 'yaml'
 import { INJECTED, inject } from '../../../operator/inject/patch.ts'
 import { markOf, NEIGHBOUR, sidecarOf, volumesOf } from '../../../operator/inject/sidecar.ts'
 import { FACTS, IMAGE, injected, NEXT_PEM, patched, profile, read, written } from './pods.ts'
@@ -21,7 +22,7 @@ function refusals(pod: Any): readonly string[] {
 
 describe('the sidecar', () => {
   test('is, in full, what the guard demands and a restricted namespace admits', async () => {
-    await expect(JSON.stringify(injected(), undefined, 2)).toMatchFileSnapshot('golden/pod.json')
+    await expect(stringify(injected())).toMatchFileSnapshot('golden/pod.yaml')
   })
 
   test('follows its profile', () => {
