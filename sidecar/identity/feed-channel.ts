@@ -76,7 +76,7 @@ export function createFeedChannel(settings: IdentitySettings, needs: FeedChannel
   const replace = async (signal: AbortSignal): Promise<void> => {
     const own = await credential(control, signal)
     const next = connect(own)
-    await ready(next.client, wall() + CONNECT_MS).catch((cause: unknown) => {
+    await ready(next.client, sleep, signal).catch((cause: unknown) => {
       next.client.close()
       throw cause
     })
@@ -166,8 +166,13 @@ function changed(control: ControlIdentity, signal: AbortSignal): Promise<void> {
   })
 }
 
-function ready(client: Client, deadline: number): Promise<void> {
+function ready(client: Client, sleep: Sleep, signal: AbortSignal): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>()
-  client.waitForReady(deadline, (error) => (error ? reject(error) : resolve()))
-  return promise
+  const patience = new AbortController()
+  client.waitForReady(Number.POSITIVE_INFINITY, (error) => (error ? reject(error) : resolve()))
+  sleep(CONNECT_MS, AbortSignal.any([signal, patience.signal])).then(
+    () => reject(new Error(`no connection within ${CONNECT_MS / 1000} s`)),
+    (cause: unknown) => reject(cause),
+  )
+  return promise.finally(() => patience.abort())
 }

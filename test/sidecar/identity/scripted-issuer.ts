@@ -1,6 +1,4 @@
-import { X509Certificate } from 'node:crypto'
-import { createServer, type TLSSocket } from 'node:tls'
-import { Server, ServerCredentials, type ServerUnaryCall, type sendUnaryData, status } from '@grpc/grpc-js'
+import { type ServerUnaryCall, type sendUnaryData, status } from '@grpc/grpc-js'
 import { proveCsr } from '../../../contracts/csr.ts'
 import {
   type IssueControlRequest,
@@ -14,6 +12,7 @@ import {
   type X509Svid,
 } from '../../../contracts/gen/portcullis/identity/v1/identity.ts'
 import type { Authority, JwtSigner, KeyAndChain } from './authority.ts'
+import { openTlsServer, type PeerOf, type TlsServer } from './tls-server.ts'
 
 // An issuer over real TLS and gRPC that does what its script says. It takes any token and pins nothing; it remembers what it was asked.
 
@@ -45,68 +44,22 @@ export interface Asked {
   readonly audience: readonly string[]
 }
 
-export interface ScriptedIssuer extends AsyncDisposable {
-  readonly port: number
+export interface ScriptedIssuer extends TlsServer {
   readonly asked: readonly Asked[]
-  /** Stops listening and drops every connection, until `up`. */
-  down(): Promise<void>
-  up(): Promise<void>
 }
 
 export async function openScriptedIssuer(script: Script, credential: KeyAndChain): Promise<ScriptedIssuer> {
   const asked: Asked[] = []
-  const peers = new Map<string, string | undefined>()
-  const server = new Server()
-  server.addService(IssuerService, { ...methods(script, asked, peers) })
-  const injector = server.createConnectionInjector(ServerCredentials.createInsecure())
-  const sockets = new Set<TLSSocket>()
-  const listener = createServer({
-    key: credential.keyPem,
-    cert: credential.chainPem,
-    requestCert: true,
-    rejectUnauthorized: false,
-    ALPNProtocols: ['h2'],
-    minVersion: 'TLSv1.3',
-  })
-  listener.on('secureConnection', (socket) => {
-    sockets.add(socket)
-    socket.on('error', () => undefined)
-    socket.on('close', () => sockets.delete(socket))
-    const { raw } = socket.getPeerCertificate()
-    peers.set(
-      `${socket.remoteAddress}:${socket.remotePort}`,
-      raw && new X509Certificate(raw).subjectAltName?.replace(/^URI:/, ''),
-    )
-    injector.injectConnection(socket)
-  })
-  listener.on('tlsClientError', () => undefined)
-  let port = 0
-  const up = async () => {
-    await new Promise<void>((resolve) => listener.listen(port, '127.0.0.1', resolve))
-    port = (listener.address() as { port: number }).port
-  }
-  const down = async () => {
-    const closed = new Promise((resolve) => listener.close(resolve))
-    for (const socket of sockets) socket.destroy()
-    await closed
-  }
-  await up()
-  return {
-    port,
-    asked,
-    up,
-    down,
-    async [Symbol.asyncDispose]() {
-      if (listener.listening) await down()
-      server.forceShutdown()
-    },
-  }
+  const server = await openTlsServer(credential, (grpc, peerOf) =>
+    grpc.addService(IssuerService, { ...methods(script, asked, peerOf) }),
+  )
+  return { ...server, asked }
 }
 
-function methods(script: Script, asked: Asked[], peers: ReadonlyMap<string, string | undefined>) {
+function methods(script: Script, asked: Asked[], peerOf: PeerOf) {
   type Call<T> = ServerUnaryCall<T, unknown>
   const enter = (method: Method, call: Call<unknown>, rest: Partial<Asked>) => {
-    asked.push({ method, peer: peers.get(call.getPeer()), key: '', token: '', audience: [], ...rest })
+    asked.push({ method, peer: peerOf(call.getPeer()), key: '', token: '', audience: [], ...rest })
     return script.refuse.all ?? script.refuse[method]
   }
   const svid = async (id: string, csr: Uint8Array, hint: string): Promise<X509Svid> => {
