@@ -22,7 +22,7 @@ export interface ClusterWatch extends AsyncDisposable {
   readonly kinds: KindWatches
   whenSynced(signal: AbortSignal): Promise<void>
   /** Called with the name of what changed (a kind, `Pod`, `Namespace`) and the object's key. */
-  subscribe(changed: (what: Changed, key: string) => void): void
+  subscribe(changed: (what: Changed, key: string) => void): () => void
 }
 export type Changed = Kind | 'Pod' | 'Namespace'
 
@@ -93,7 +93,10 @@ export async function openClusterWatch(transport: Transport, ports: KubePorts): 
       await Promise.all(named.map(([, watched]) => watched.whenSynced(signal)))
     },
     subscribe(changed) {
-      for (const [what, watched] of named) watched.subscribe((_type, key) => changed(what, key))
+      const stops = named.map(([what, watched]) => watched.subscribe((_type, key) => changed(what, key)))
+      return () => {
+        for (const stop of stops) stop()
+      }
     },
     async [Symbol.asyncDispose]() {
       await Promise.all(named.map(([, watched]) => watched[Symbol.asyncDispose]()))

@@ -31,6 +31,11 @@ export interface Ledger extends AsyncDisposable {
   remove(name: string, signal: AbortSignal): Promise<boolean>
 }
 
+/** A ledger, and the same one written through another transport: a leader's, which refuses when its term is over. */
+export interface OpenLedger extends Ledger {
+  through(transport: Transport): Ledger
+}
+
 interface Entry {
   readonly object: FactObject
   readonly fact: Fact | undefined
@@ -38,7 +43,11 @@ interface Entry {
 }
 
 /** Opens the ledger of a namespace. Nothing is written until it is asked for. */
-export async function openLedger(transport: Transport, namespace: string, ports: KubePorts): Promise<Ledger> {
+export async function openLedger(
+  transport: Transport,
+  namespace: string,
+  ports: KubePorts,
+): Promise<OpenLedger> {
   const entries = new Map<string, Entry>()
   const listeners = new Set<(kind: FactKind) => void>()
   const echo = createEcho(ports.monotonic)
@@ -71,7 +80,7 @@ export async function openLedger(transport: Transport, namespace: string, ports:
     if (type === 'removed') drop(object.metadata.name)
     else take(object)
   })
-  return {
+  const through = (by: Transport): Ledger => ({
     whenSynced: (signal) => watched.whenSynced(signal),
     facts<K extends FactKind>(kind: K) {
       const found = new Map<string, Extract<Fact, { readonly kind: K }>>()
@@ -79,7 +88,7 @@ export async function openLedger(transport: Transport, namespace: string, ports:
       return found
     },
     problems: () =>
-      new Map([...entries].flatMap(([name, { problem }]) => (problem ? [[name, problem]] : []))),
+      new Map([...entries].flatMap(([name, { problem }]) => (problem ? [[name, problem] as const] : []))),
     subscribe(changed) {
       listeners.add(changed)
       return () => void listeners.delete(changed)
@@ -88,8 +97,8 @@ export async function openLedger(transport: Transport, namespace: string, ports:
       const before = entries.get(written.name)?.object
       const body = objectOf(written, namespace, before)
       const answer = before
-        ? await replace(transport, { ...place, name: written.name }, body, signal)
-        : await create(transport, place, body, signal)
+        ? await replace(by, { ...place, name: written.name }, body, signal)
+        : await create(by, place, body, signal)
       if (!answer.ok) return lost(answer.refused, `write ${written.name}`)
       echo.expect(answer.value)
       take(answer.value as FactObject)
@@ -98,13 +107,14 @@ export async function openLedger(transport: Transport, namespace: string, ports:
     async remove(name, signal) {
       const resourceVersion = entries.get(name)?.object.metadata.resourceVersion
       if (resourceVersion === undefined) return true
-      const answer = await remove(transport, { ...place, name }, { resourceVersion }, signal)
+      const answer = await remove(by, { ...place, name }, { resourceVersion }, signal)
       if (!answer.ok && answer.refused.status !== 404) return lost(answer.refused, `delete ${name}`)
       drop(name)
       return true
     },
-    [Symbol.asyncDispose]: () => watched[Symbol.asyncDispose](),
-  }
+    [Symbol.asyncDispose]: async () => undefined,
+  })
+  return { ...through(transport), through, [Symbol.asyncDispose]: () => watched[Symbol.asyncDispose]() }
 }
 
 /** How long the watch may take to tell of our own write. After that it is believed, whatever it says: a database may have been restored. */
