@@ -31,13 +31,26 @@ export function freshnessOf({ issuers }: Snapshot): KeyFreshness {
 }
 
 /**
- * What a generation stands for: without how long keys may be used, and without who signed the policy, which is signed anew when the
- * key is rotated. Two snapshots that are the same here say the same.
+ * What a generation stands for: without how long keys may be used, without who signed the policy, which is signed anew when the
+ * key is rotated, and in one order. Two snapshots that are the same here say the same.
  */
 export function essenceOf(snapshot: Snapshot): Snapshot {
   const issuers = snapshot.issuers.map((one) => ({
     ...one,
     keys: one.keys && { ...one.keys, notAfterMs: one.keys.notAfterMs === 0 ? 0 : 1 },
   }))
-  return { ...snapshot, issuers, policy: snapshot.policy && { ...snapshot.policy, signature: undefined } }
+  const { policy } = snapshot
+  return {
+    ...snapshot,
+    issuers: issuers.sort(by(({ issuer }) => issuer)),
+    policy: policy && {
+      ...policy,
+      signature: undefined,
+      files: policy.files.toSorted(by(({ path }) => path)),
+    },
+  }
+}
+
+function by<T>(name: (one: T) => string): (one: T, other: T) => number {
+  return (one, other) => (name(one) < name(other) ? -1 : 1)
 }

@@ -157,6 +157,14 @@ describe('a delta', () => {
     expect(await amend(delta(5, 6))).toMatchObject({ ok: true })
   })
 
+  test('and the whole snapshot that it led to are the same', async () => {
+    const others = [{ issuer: 'https://a.example' }, { issuer: 'https://b.example' }]
+    const { amend, install } = await open(fedSnapshot(5, [{ keys: [KEY] }, ...others]))
+    await amend(delta(5, 6, { issuers: [issuerMessage({ keys: [NEXT] })] }))
+    expect(await install(fedSnapshot(6, [{ keys: [NEXT] }, ...others]))).toMatchObject({ ok: true })
+    expect(await install(fedSnapshot(6, [{ keys: [KEY] }, ...others]))).toMatchObject({ ok: false })
+  })
+
   test('before the first snapshot is refused', async () => {
     const fed = openFed()
     expect(await fed.believe.amend(delta(0, 1), blobs)).toMatchObject({ ok: false })
