@@ -1,0 +1,111 @@
+import { API_VERSION } from '../../contracts/crd.ts'
+import { applyStatus } from '../kube/apply.ts'
+import { setCondition } from '../kube/conditions.ts'
+import type { Events } from '../kube/events.ts'
+import type { KubePorts, Transport } from '../kube/transport.ts'
+import type { Ledger } from '../ledger/ledger.ts'
+import { Fault } from '../ports.ts'
+import type { Recollection } from '../publish/settings.ts'
+import type { ClusterWatch } from './cluster-watch.ts'
+import { createNumbering } from './numbering.ts'
+import { resourceOf } from './resources.ts'
+import { createRevoking } from './revoking.ts'
+import type { Views } from './view.ts'
+
+export interface RecallingNeeds {
+  readonly transport: Transport
+  readonly ledger: Ledger
+  readonly views: Views
+  readonly watch: ClusterWatch
+  readonly events: Events
+  readonly ports: KubePorts
+  /** Gives what was stored to the publisher. */
+  readonly update: () => void
+  readonly signal: AbortSignal
+}
+
+const TRIES = 10
+const RETRY_MS = 100
+const MANAGER = 'portcullis-rollback'
+
+/**
+ * The fleet remembers what the database has forgotten: merged, stored and published before anything else is served. Any replica may do
+ * so, for every write names the version that it replaces. Resolves with why it could not be done.
+ */
+export function createRecalling(needs: RecallingNeeds): (what: Recollection) => Promise<string | undefined> {
+  const { ledger, views, ports, signal } = needs
+  const revoking = createRevoking(ledger, views, async () => true)
+  const numbering = createNumbering(ledger, views)
+  let tail: Promise<unknown> = Promise.resolve()
+
+  const merge = async ({
+    entries,
+    revocationHead,
+    generation,
+    pod,
+  }: Recollection): Promise<string | undefined> => {
+    for (let tries = 0; tries < TRIES; tries += 1) {
+      views.stale()
+      const stored = await revoking.recall(entries, revocationHead, signal)
+      if (typeof stored === 'string') return stored
+      const raised = stored && (await numbering.raiseAbove(generation, signal))
+      if (raised) {
+        needs.update()
+        tell(needs, `${pod.namespace}/${pod.name}`, generation)
+        return undefined
+      }
+      await ports.sleep(RETRY_MS * (1 + ports.random()), signal)
+    }
+    return 'other replicas were always faster'
+  }
+  return (what) => {
+    // One after the other: each begins from what the one before has stored.
+    const mine = tail.then(() => merge(what)).catch((cause: unknown) => Fault.from(cause).message)
+    tail = mine
+    return mine
+  }
+}
+
+const TYPE = 'StateRolledBack'
+
+/** On every TrustDomain, with a field manager of its own, so that people see it; an Event keeps the moment. */
+function tell(
+  { watch, events, ports, transport, signal }: RecallingNeeds,
+  pod: string,
+  generation: number,
+): void {
+  const message = `the fleet knew more than the database (first told by ${pod}, generation ${generation}): it was restored to an older state; what sidecars held was taken back`
+  for (const { parsed } of watch.kinds.TrustDomain.store.list()) {
+    const { name, uid, generation: observed } = parsed.metadata
+    const condition = {
+      type: TYPE,
+      status: 'True' as const,
+      reason: 'Relearned',
+      message,
+      observedGeneration: observed,
+    }
+    const conditions = setCondition([], condition, ports.now())
+    const intent = {
+      resource: resourceOf('TrustDomain'),
+      metadata: { name, uid },
+      fields: { status: { conditions } },
+      manager: MANAGER,
+      force: true,
+    }
+    applyStatus(transport, intent, signal).catch((cause: unknown) =>
+      ports.report('status_not_written', {
+        kind: 'TrustDomain',
+        object: name,
+        problem: Fault.from(cause).message,
+      }),
+    )
+    events.tell({
+      regarding: { apiVersion: API_VERSION, kind: 'TrustDomain', name, uid },
+      type: 'Warning',
+      reason: TYPE,
+      action: 'Relearn',
+      note: message,
+    })
+  }
+  ports.report('state_rolled_back', { pod, generation })
+}
