@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer, type Server } from 'node:https'
-import { type Fact, Fault, type Monotonic, type Report } from '../ports.ts'
+import { type Fact, Fault, type Monotonic, type Report, type Sleep } from '../ports.ts'
 import { HANDLERS, type Needs } from './handlers.ts'
 import { answerTo, parseReview } from './review.ts'
 
@@ -15,6 +15,7 @@ export interface ServingPair {
 
 export interface WebhookNeeds extends Needs {
   readonly monotonic: Monotonic
+  readonly sleep: Sleep
   readonly report: Report
   /** One answered request: path (or `other`), HTTP status, seconds. For controller_runtime_webhook_*. */
   readonly observe: (path: string, status: number, seconds: number) => void
@@ -72,6 +73,12 @@ export async function openWebhook(
     async [Symbol.asyncDispose]() {
       const closed = new Promise((resolve) => server.close(resolve))
       server.closeIdleConnections()
+      const waiting = new AbortController()
+      const late = needs.sleep(REQUEST_MS, waiting.signal).catch(() => undefined)
+      await Promise.race([closed, late])
+      // Once it is closed, Node no longer watches over requests that stand still.
+      server.closeAllConnections()
+      waiting.abort()
       await closed
     },
   }

@@ -91,6 +91,30 @@ describe.skipIf(missing)('the guard', () => {
     expect(await ground.create('vault', pod)).toMatchObject({ status: 201 })
   })
 
+  test('judges the largest pods inside its budget, and a namespace of Pod Security level restricted takes the sidecar', async () => {
+    await ground.namespace('strict', {
+      [INJECT]: 'required',
+      'pod-security.kubernetes.io/enforce': 'restricted',
+    })
+    const restricted = {
+      securityContext: { runAsNonRoot: true, runAsUser: 1000, seccompProfile: { type: 'RuntimeDefault' } },
+    }
+    const volumes = Array.from({ length: 60 }, (_, index) => ({ name: `v${index}`, emptyDir: {} }))
+    const containers = Array.from({ length: 60 }, (_, index) => ({
+      name: `c${index}`,
+      image: 'i',
+      env: volumes.map(({ name }) => ({ name: name.toUpperCase(), value: 'x'.repeat(100) })),
+      volumeMounts: volumes.map(({ name }) => ({ name, mountPath: `/data/${name}` })),
+      securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
+    }))
+    const large = injected(written({ ...restricted, volumes, containers }))
+    await until('the namespace', async () => (await ground.create('strict', written())).status === 403)
+    const { status, body } = await ground.create('strict', large)
+    expect([status, body.message]).toEqual([201, undefined])
+    large.spec.containers[59].volumeMounts.push({ name: 'portcullis-token', mountPath: '/t' })
+    expect(messageOf(await ground.create('strict', large))).toMatch(/credential of the sidecar/)
+  })
+
   describe('a pod outside', () => {
     test.each<[string, RegExp, object]>([
       [

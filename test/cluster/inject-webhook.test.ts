@@ -1,5 +1,6 @@
 import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
+import { setTimeout } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { parseAccessPolicy } from '../../contracts/crd/access-policy.ts'
 import { type Certificates, createCertificates } from '../../operator/inject/certificates.ts'
@@ -55,6 +56,7 @@ describe.skipIf(apiUnavailable())('the webhook', () => {
       now: Date.now,
       momentOf: parseTime,
       monotonic: () => performance.now(),
+      sleep: (ms, signal) => setTimeout(ms, undefined, { signal, ref: false }),
       report: () => undefined,
       observe: () => undefined,
     })
@@ -193,10 +195,10 @@ describe.skipIf(apiUnavailable())('the webhook', () => {
     const traffic = (async () => {
       while (!done.signal.aborted) answers.push(messageOf(await ground.create('shop', written())))
     })()
-    await new Promise((resolve) => setTimeout(resolve, 300))
+    await setTimeout(300)
     await certificates.pass(true, signal)
     await certificates.pass(true, signal)
-    await new Promise((resolve) => setTimeout(resolve, 1_500))
+    await setTimeout(1_500)
     done.abort()
     await traffic
     expect(steps).toContain('activate')

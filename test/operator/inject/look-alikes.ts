@@ -30,7 +30,7 @@ export const LOOK_ALIKES: readonly (readonly [string, RegExp, (pod: Any, sidecar
   ],
   [
     'a sidecar that ends',
-    /restartPolicy|probes/i,
+    /\[0\]\.restartPolicy/,
     (_, s) => {
       delete s.restartPolicy
       delete s.startupProbe

@@ -1,4 +1,5 @@
 import { request } from 'node:https'
+import { setTimeout } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Pair } from '../../../operator/inject/certificate-plan.ts'
 import { openWebhook, type RunningWebhook, type WebhookNeeds } from '../../../operator/inject/webhook.ts'
@@ -22,6 +23,7 @@ const needs: WebhookNeeds = {
   now: Date.now,
   momentOf: () => undefined,
   monotonic: () => performance.now(),
+  sleep: (ms, signal) => setTimeout(ms, undefined, { signal, ref: false }),
   report: (event) => reported.push(event),
   observe: (path, status) => observed.push([path, status]),
 }
@@ -153,6 +155,24 @@ test('a pair that does not fit is refused and the old one goes on', async () => 
   expect(await send('/validate', '{')).toMatchObject({ status: 400 })
 })
 
-test('whoever only opens connections cannot keep it busy: nothing is in flight but requests', async () => {
-  expect(webhook.inFlight()).toBe(0)
+test('more requests at once than it takes are turned away, and it recovers', async () => {
+  const stalled = Array.from({ length: 128 }, () => {
+    const options = {
+      host: 'localhost',
+      port: webhook.port,
+      path: '/validate',
+      method: 'POST',
+      ca: ca.certificate,
+    }
+    const headers = { 'content-type': 'application/json', 'content-length': 10 }
+    const sent = request({ ...options, headers, agent: false })
+    sent.on('error', () => undefined)
+    sent.write('{')
+    return sent
+  })
+  while (webhook.inFlight() < 128) await setTimeout(10)
+  expect(await send('/inject/pod', review(written()))).toMatchObject({ status: 503 })
+  for (const sent of stalled) sent.destroy()
+  while (webhook.inFlight() > 0) await setTimeout(10)
+  expect(await send('/inject/pod', review(written()))).toMatchObject({ status: 200 })
 })
