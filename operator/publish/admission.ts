@@ -84,7 +84,10 @@ function attach(floor: Floor, call: Call, uid: string): void {
     },
     begun: () => {
       attached.beatAt = 0
-      if (recalling.delete(uid)) broadcast.ring()
+      if (!recalling.delete(uid)) return
+      // Numbers from before are no longer to be served to anybody.
+      broadcast.settle()
+      broadcast.ring()
     },
     ended: (code, details) => {
       if (sessions.get(uid) === attached) sessions.delete(uid)

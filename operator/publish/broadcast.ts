@@ -14,6 +14,8 @@ export interface Broadcast {
   offer(key: string | undefined): Offer | undefined
   /** For one stream; `key` of its projection. */
   sources(key: () => string | undefined): Sources
+  /** Brings the offers up to date without waiting for more changes. */
+  settle(): void
   /** Something is to be sent. */
   ring(): void
   /** Resolves at the next ring, or at once after one. */
@@ -64,6 +66,9 @@ export function createBroadcast(
   }
   return {
     ring,
+    settle() {
+      if (world && waiting) renew(world)
+    },
     world: () => world,
     offer: (key) => (key === undefined ? undefined : offers.get(key)),
     take(next) {
