@@ -135,7 +135,10 @@ function createMisses(issuer: string, needs: KeysNeeds): IssuerMisses {
   const attempt = async (name: KeyName, at: Moment, asked: Asked, wait: Wait): Promise<KeyAnswer> => {
     for (;;) {
       const outcome = await round(asked, wait)
-      const known = lookUp(needs.installed()?.issuers.get(issuer)?.keys ?? NO_KEYS, name, at)
+      const keys = needs.installed()?.issuers.get(issuer)?.keys
+      // Withheld, or not believed any more: whatever was fetched says nothing.
+      if (!keys) return deny('jwks_unavailable')
+      const known = lookUp(keys, name, at)
       if (known) return known
       if (outcome === 'fetched') {
         lacking.add(name.kid, needs.now())
@@ -160,13 +163,6 @@ function createMisses(issuer: string, needs: KeysNeeds): IssuerMisses {
   }
 }
 
-const NO_KEYS: KeySet = {
-  byKid: new Map(),
-  weakKids: new Set(),
-  revokedKids: new Set(),
-  notAfter: 0,
-  refreshable: false,
-}
 const POLL_MS = 50
 
 /** Waiting that ends with the caller's deadline, or after `waitMs`. */
