@@ -2,9 +2,9 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Api, apiUnavailable, openApi } from './api.ts'
+import { notRun } from './not-run.ts'
 
-const reason = apiUnavailable()
-if (reason) console.warn(`NOT RUN test/cluster-node/api.test.ts: ${reason}`)
+const reason = notRun('cluster', 'test/cluster-node/api.test.ts', apiUnavailable())
 
 describe.skipIf(reason)('kube-apiserver and etcd alone', () => {
   let api: Api & AsyncDisposable

@@ -1,10 +1,11 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { mkdirSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { apiserverArgs, etcdArgs } from './api-args.ts'
 import { writeKubeconfig } from './kubeconfig.ts'
 import { createKubectl, type Kubectl } from './kubectl.ts'
+import { ownedDirectory } from './owned.ts'
 import { type Authority, createPki, type KeyPair, type Pki } from './pki.ts'
 import { createProgram, type Program } from './program.ts'
 import { answered, eventually } from './ready.ts'
@@ -55,8 +56,8 @@ export function apiUnavailable(): string | undefined {
 }
 
 export async function openApi({ args = [] }: ApiOptions = {}): Promise<Api & AsyncDisposable> {
-  sweep()
-  const directory = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`))
+  // Servers of a killed test process have died with it; its directory has not.
+  const directory = ownedDirectory(tmpdir(), 'portcullis-api-')
   const programs: Partial<Record<Part, Program>> = {}
   const dispose = async () => {
     await Promise.all([programs.apiserver?.kill(), programs.etcd?.kill()])
@@ -70,8 +71,6 @@ export async function openApi({ args = [] }: ApiOptions = {}): Promise<Api & Asy
     throw new Error(`kube-apiserver did not start\n${tails}`, { cause })
   }
 }
-
-const PREFIX = 'portcullis-api-'
 
 async function begin(
   directory: string,
@@ -180,22 +179,4 @@ async function freePorts(): Promise<readonly [number, number, number]> {
   const [first = 0, second = 0, third = 0] = await Promise.all(ports)
   await Promise.all(held.map((server) => new Promise((resolve) => server.close(resolve))))
   return [first, second, third]
-}
-
-// Directories of test processes that were killed; their servers died with them.
-function sweep(): void {
-  for (const name of readdirSync(tmpdir()).filter((one) => one.startsWith(PREFIX))) {
-    const owner = Number(name.slice(PREFIX.length).split('-')[0])
-    if (Number.isInteger(owner) && !alive(owner))
-      rmSync(join(tmpdir(), name), { recursive: true, force: true })
-  }
-}
-
-function alive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (cause) {
-    return (cause as NodeJS.ErrnoException).code === 'EPERM'
-  }
 }

@@ -1,4 +1,4 @@
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,17 +8,27 @@ import { buildImages, type ImageBuilt } from '../images/build.ts'
 import { emitSidecar } from '../images/emit.ts'
 import { type Cluster, openCluster } from './cluster.ts'
 import { layoutOf } from './layout.ts'
+import { notRun } from './not-run.ts'
 import { eventually } from './ready.ts'
 import { livingInit } from './start.ts'
 import { stopCluster } from './stop.ts'
 import { ROOT } from './tool.ts'
 import { clusterUnavailable } from './unavailable.ts'
 
-const reason = clusterUnavailable()
-if (reason) console.warn(`NOT RUN test/cluster-node/cluster.test.ts: ${reason}`)
+const reason = notRun('cluster', 'test/cluster-node/cluster.test.ts', clusterUnavailable())
 
 // A name of this very process: two checkouts can be tested at once.
 const name = (what: string) => `harness-${process.pid}-${what}`
+
+test('where a cluster cannot run, make cluster says why and ends with 3', () => {
+  const up = join(ROOT, 'test/cluster-node/up.ts')
+  const { status, stderr } = spawnSync(process.execPath, [up], {
+    env: { PATH: '/nowhere' },
+    encoding: 'utf8',
+  })
+  expect(status).toBe(3)
+  expect(stderr).toMatch(/^cluster: cannot run here: needs (ip, nft|root|Linux)/)
+})
 
 describe.skipIf(reason)('a one-node cluster', () => {
   let cluster: Cluster & AsyncDisposable
@@ -172,7 +182,7 @@ describe.skipIf(reason)('a one-node cluster', () => {
 
   test('a second of the same name is refused, another one takes the next slot', async () => {
     await expect(openCluster({ name: cluster.name })).rejects.toThrow('already running')
-    await using other = await openCluster({ name: name('b') })
+    await using other = await openCluster({ name: name('b'), storage: 'disk' })
     expect(other.slot).not.toBe(cluster.slot)
     await expect(other.kubectl(['get', 'configmap', 'old'])).rejects.toThrow('not found')
     await expect(openCluster({ name: name('c'), slot: other.slot })).rejects.toThrow(

@@ -39,7 +39,7 @@ const HIDDEN = ['/run/', '/var/run/', '/var/lib/', '/var/log/', '/sys/', '/proc/
 export async function writeMaterial(staged: string, material: Material): Promise<void> {
   const { layout, tools } = material
   for (const path of [...Object.values(tools), ...material.images]) refuseHidden(path)
-  for (const folder of ['args', 'images', 'net.d', 'bin', 'logs']) {
+  for (const folder of ['args', 'images', 'net.d', 'logs']) {
     mkdirSync(join(staged, folder), { recursive: true, mode: 0o700 })
   }
   const pki = await signAll(createPki(join(staged, 'pki')), layout)
@@ -49,7 +49,7 @@ export async function writeMaterial(staged: string, material: Material): Promise
   }
   const write = (file: string, tree: unknown) => writeFileSync(join(staged, file), JSON.stringify(tree))
   write('audit.json', AUDIT_POLICY)
-  write('kubelet.json', kubeletConfig(layout))
+  write('kubelet.json', kubeletConfig())
   write('kube-proxy.json', kubeProxyConfig(layout))
   write('net.d/10-bridge.conflist', conflist(layout))
   writeFileSync(join(staged, 'containerd.toml'), containerdToml(tools.runc))

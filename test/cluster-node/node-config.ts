@@ -4,7 +4,7 @@ import { DNS_ADDRESS, type Layout } from './layout.ts'
 
 export const PAUSE_IMAGE = 'portcullis.test/pause:1'
 
-export function kubeletConfig(_layout: Layout): object {
+export function kubeletConfig(): object {
   return {
     apiVersion: 'kubelet.config.k8s.io/v1beta1',
     kind: 'KubeletConfiguration',

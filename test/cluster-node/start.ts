@@ -1,16 +1,9 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  readlinkSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { type Layout, RANGES } from './layout.ts'
 import { type Material, writeMaterial } from './material.ts'
+import { ownedDirectory } from './owned.ts'
 import { eventually } from './ready.ts'
 
 // From files to a running node: locks, namespaces, the pair of interfaces.
@@ -44,7 +37,7 @@ export async function startNode(material: Material, detached: boolean): Promise<
   refuseForeignRoutes()
   const parent = dirname(layout.state)
   mkdirSync(parent, { recursive: true, mode: 0o700 })
-  const staged = mkdtempSync(join(parent, `.staged-${layout.name}-`))
+  const staged = ownedDirectory(parent, '.staged-')
   try {
     await writeMaterial(staged, material)
     // A client that outlives its cluster must not reach the default gateway; a live cluster's routes are longer.

@@ -64,6 +64,8 @@ interface PackageJson {
   readonly version?: string
   readonly license?: string
   readonly dependencies?: Readonly<Record<string, string>>
+  readonly peerDependencies?: Readonly<Record<string, string>>
+  readonly optionalDependencies?: Readonly<Record<string, string>>
 }
 
 function addPackage(name: string, from: string, found: Map<string, PackageFound>): void {
@@ -75,7 +77,7 @@ function addPackage(name: string, from: string, found: Map<string, PackageFound>
     .map((one) => relative(directory, join(one.parentPath, one.name)))
     .filter((path) => RUNTIME_FILE.test(path) && !ASIDE.test(path))
     .sort()
-  const { version = 'unknown', license = 'unknown', dependencies = {} } = about
+  const { version = 'unknown', license = 'unknown' } = about
   found.set(directory, { name, version, license, directory, files })
   const named = new Set(
     files
@@ -83,16 +85,26 @@ function addPackage(name: string, from: string, found: Map<string, PackageFound>
       .flatMap((path) => specifiersOf(readFileSync(join(directory, path), 'utf8')))
       .map(packageName),
   )
-  for (const dependency of Object.keys(dependencies)) {
+  for (const dependency of Object.keys(about.dependencies ?? {})) {
     if (named.has(dependency)) addPackage(dependency, directory, found)
+  }
+  // Those that npm leaves out when nobody else wants them.
+  for (const dependency of Object.keys({ ...about.peerDependencies, ...about.optionalDependencies })) {
+    if (named.has(dependency) && installed(dependency, directory)) addPackage(dependency, directory, found)
   }
 }
 
-// As Node looks for it: in each node_modules on the way up.
 function findPackage(name: string, from: string): string {
+  const directory = installed(name, from)
+  if (directory === undefined) throw new Error(`${name}, imported from ${from}, is not installed`)
+  return directory
+}
+
+// As Node looks for it: in each node_modules on the way up.
+function installed(name: string, from: string): string | undefined {
   for (let at = from; ; at = dirname(at)) {
     const candidate = join(at, 'node_modules', name)
     if (existsSync(join(candidate, 'package.json'))) return realpathSync(candidate)
-    if (at === dirname(at)) throw new Error(`${name}, imported from ${from}, is not installed`)
+    if (at === dirname(at)) return undefined
   }
 }

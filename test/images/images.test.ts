@@ -1,8 +1,9 @@
 import { execFileSync } from 'node:child_process'
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { notRun } from '../cluster-node/not-run.ts'
 import { onPath, ROOT } from '../cluster-node/tool.ts'
 import { buildImages, type ImageBuilt } from './build.ts'
 import { closureOf } from './closure.ts'
@@ -10,8 +11,12 @@ import { emitSidecar } from './emit.ts'
 import { tar } from './tar.ts'
 
 const needs = ['strip', 'ldd', 'tar'].filter((one) => !onPath(one))
-const reason = process.platform === 'linux' ? needs.map((one) => `needs ${one}`)[0] : 'needs Linux'
-if (reason) console.warn(`NOT RUN test/images/images.test.ts: ${reason}`)
+const platform = process.platform === 'linux' ? undefined : 'needs Linux'
+const reason = notRun(
+  'cluster',
+  'test/images/images.test.ts',
+  platform ?? needs.map((one) => `needs ${one}`)[0],
+)
 
 describe.skipIf(reason)('the image of the sidecar', () => {
   let work: string
@@ -104,6 +109,42 @@ describe.skipIf(reason)('the image of the sidecar', () => {
       expect.arrayContaining(['node', 'libc6', 'portcullis']),
     )
   })
+})
+
+describe.skipIf(reason)('the image of the operator', () => {
+  test('carries the pinned compiler and all that it compiles with, and its own main', async () => {
+    const work = mkdtempSync(join(tmpdir(), 'portcullis-operator-'))
+    try {
+      symlinkSync(join(ROOT, 'node_modules'), join(work, 'node_modules'))
+      mkdirSync(join(work, 'dist/operator'), { recursive: true })
+      writeFileSync(join(work, 'dist/operator/main.js'), "import * as k8s from '@kubernetes/client-node'\n")
+      const { operator } = await buildImages({ dist: join(work, 'dist'), only: ['operator'] })
+      const { layers, config } = openArchive(operator?.archive ?? '')
+      const names = layers.flatMap(listed)
+      for (const path of [
+        'dist/operator/main.js',
+        'policies/portcullis/floor.rego',
+        'policies/capabilities.json',
+      ]) {
+        expect(names).toContain(`app/${path}`)
+      }
+      expect(names).toContain('app/node_modules/@kubernetes/client-node/dist/index.js')
+      expect(config.config['User']).toBe('64532:64532')
+      const root = join(work, 'root')
+      mkdirSync(root)
+      for (const one of layers) execFileSync('tar', ['-x', '-C', root], { input: one })
+      const inside = (...command: readonly string[]) =>
+        execFileSync('unshare', ['--map-root-user', '--root', root, '--wd=/app', ...command], {
+          encoding: 'utf8',
+          env: {},
+        })
+      const pinned = readFileSync(join(ROOT, 'test/toolchain/opa/go.mod'), 'utf8').match(/opa v([\d.]+)/)?.[1]
+      expect(inside('/usr/local/bin/opa', 'version')).toContain(`Version: ${pinned}`)
+      expect(inside('/usr/local/bin/node', '/app/dist/operator/main.js')).toBe('')
+    } finally {
+      rmSync(work, { recursive: true, force: true })
+    }
+  }, 300_000)
 })
 
 describe('what a main reaches', () => {

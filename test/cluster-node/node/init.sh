@@ -14,7 +14,7 @@ main() {
   source "$state/node.env"
   mounts
   network
-  mkdir -p /run/pc/{logs,hold,held,pid,snapshots}
+  mkdir -p /run/pc/{logs,hold,held,pid}
   components
   cat >/dev/null <&6 # not exec: bash has to stay, to reap
 }
