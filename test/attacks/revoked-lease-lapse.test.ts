@@ -6,8 +6,8 @@ import { type FedArena, openFedArena } from './fed.ts'
 const STRICT = 'invoice:refund'
 const STANDARD = 'invoice:edit'
 const READ = 'invoice:read'
-// Small enough that the policy allows all three.
-const SMALL = { stored: { attributes: { amount: 10 } } }
+// What a refund pays back: small enough that the policy allows all three.
+const SMALL = { request: { amount: 10 } }
 
 async function tiers(arena: FedArena): Promise<readonly string[]> {
   const verdicts: string[] = []
