@@ -10,6 +10,7 @@ import { reviewAccess, reviewToken } from '../../operator/kube/reviews.ts'
 import { openTransport, type Transport } from '../../operator/kube/transport.ts'
 import { get, list, patch, remove } from '../../operator/kube/verbs.ts'
 import { type Api, openApi } from '../cluster-node/api.ts'
+import { openFaultProxy } from './kube-fault-proxy.ts'
 import { createGround, eventually, type Ground, soon } from './kube-ground.ts'
 
 let api: Api & AsyncDisposable
@@ -432,6 +433,25 @@ describe('reviews', () => {
       expect(verdict.why).not.toContain(token)
     },
   )
+
+  test.each<readonly [string, object, boolean]>([
+    [
+      'no audiences: an authenticator that knows none',
+      { authenticated: true, user: { username: 'x' } },
+      false,
+    ],
+    ['other audiences', { authenticated: true, user: { username: 'x' }, audiences: ['other'] }, false],
+    ['nobody', { authenticated: true, user: {}, audiences: [AUDIENCE] }, false],
+    ['text for a yes', { authenticated: 'true', user: { username: 'x' }, audiences: [AUDIENCE] }, false],
+    ['what it should', { authenticated: true, user: { username: 'x' }, audiences: [AUDIENCE] }, true],
+  ])('an answer with %s counts: %s', async (_, status, counts) => {
+    const admin = await api.user('review-tests', ['system:masters'])
+    await using proxy = await openFaultProxy({ url: api.url, caFile: api.caFile, ...admin })
+    await using behind = await openTransport({ kind: 'given', server: proxy.url }, createGround())
+    proxy.on(() => ({ status: 201, body: JSON.stringify({ kind: 'TokenReview', status }) }))
+    const verdict = await reviewToken(behind, { token: 'a.b.c', audiences: [AUDIENCE] }, soon())
+    expect(verdict.authenticated).toBe(counts)
+  })
 
   test.each([
     ['admin', ['system:masters'], true],

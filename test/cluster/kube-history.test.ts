@@ -8,6 +8,7 @@ import { openTransport, type Transport } from '../../operator/kube/transport.ts'
 import { create, patch } from '../../operator/kube/verbs.ts'
 import { openWatch } from '../../operator/kube/watch.ts'
 import { openApi } from '../cluster-node/api.ts'
+import { openFaultProxy } from './kube-fault-proxy.ts'
 import { createGround, eventually, soon } from './kube-ground.ts'
 
 // API servers whose past is not what the mirror remembers, and one that does not serve initial events.
@@ -19,6 +20,9 @@ async function put(transport: Transport, name: string, value: string): Promise<v
   const object = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name }, data: { value } }
   expectValue(await create(transport, place, object, soon()), 'create')
 }
+
+const latest = (objects: readonly KubeObject[]): number =>
+  Math.max(...objects.map(({ metadata }) => Number(metadata.resourceVersion)))
 
 const valuesOf = (objects: readonly KubeObject[]) =>
   Object.fromEntries(
@@ -36,9 +40,12 @@ test('an etcd restored from an older copy: the mirror goes back with it, version
   cpSync(data, copy, { recursive: true })
   await api.start()
 
+  const admin = await api.user('history-tests', ['system:masters'])
+  await using proxy = await openFaultProxy({ url: api.url, caFile: api.caFile, ...admin })
+  await using behind = await openTransport({ kind: 'given', server: proxy.url }, ground)
   await using watched = await openWatch(
-    transport,
-    { place, fieldSelector: 'metadata.name!=kube-root-ca.crt', transform: (one: KubeObject) => one, rules },
+    behind,
+    { place, transform: (one: KubeObject) => one, rules: { backoffMs: [15_000, 15_000] } },
     ground,
   )
   await watched.whenSynced(soon())
@@ -48,13 +55,27 @@ test('an etcd restored from an older copy: the mirror goes back with it, version
   await api.kubectl(['delete', 'configmap', 'deleted-later', '-n', 'default'])
   await eventually(() => expect(valuesOf(watched.store.list())).toEqual({ kept: 'new', 'never-was': 'new' }))
 
+  // Nobody answers the mirror until the restored history has grown past the version it knows.
+  const known = latest(watched.store.list())
+  proxy.on(() => ({ reset: true }))
   await api.stop()
   rmSync(data, { recursive: true })
   cpSync(copy, data, { recursive: true })
   await api.start()
+  for (let turn = 0; ; turn += 1) {
+    const spin = { type: 'merge', body: { data: { value: String(turn) } } } as const
+    await put(transport, `spin-${turn}`, '0')
+    const spun = expectValue(
+      await patch(transport, { ...place, name: `spin-${turn}` }, spin, soon()),
+      'patch',
+    )
+    await api.kubectl(['delete', 'configmap', `spin-${turn}`, '-n', 'default'])
+    if (Number(spun.metadata.resourceVersion) > known + 10) break
+  }
+  proxy.on(() => undefined)
   await eventually(
     () => expect(valuesOf(watched.store.list())).toEqual({ kept: 'old', 'deleted-later': 'old' }),
-    30_000,
+    40_000,
   )
   await put(transport, 'after', '1')
   await eventually(() => watched.store.get('default/after') !== undefined)

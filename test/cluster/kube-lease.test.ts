@@ -122,7 +122,12 @@ interface Clock {
 
 async function contend(
   identity: string,
-  over: { readonly lead?: Lead; readonly graceMs?: number; readonly transport?: Transport } = {},
+  over: {
+    readonly lead?: Lead
+    readonly graceMs?: number
+    readonly retryMs?: number
+    readonly transport?: Transport
+  } = {},
 ) {
   const clock: Clock = { wallAhead: 0, monotonicAhead: 0 }
   const ports: Partial<KubePorts> = {
@@ -135,7 +140,12 @@ async function contend(
     terms.push(term)
     await (over.lead?.(term) ?? delay(600_000, undefined, { signal: term.signal, ref: false }))
   }
-  const times = { durationMs: 2_000, renewDeadlineMs: 1_400, retryMs: 150, graceMs: over.graceMs ?? 1_000 }
+  const times = {
+    durationMs: 2_000,
+    renewDeadlineMs: 1_400,
+    retryMs: over.retryMs ?? 150,
+    graceMs: over.graceMs ?? 1_000,
+  }
   const leadership = await openLeadership(
     over.transport ?? transport,
     { namespace, name: 'l', identity, ...times },
@@ -222,6 +232,13 @@ describe('a term', () => {
     expect(one.ground.count('leader_election_master_status', { name: 'l' })).toBe(0)
     proxy.on(() => undefined)
     await eventually(() => one.leadership.term() !== undefined)
+  })
+
+  test('ends at its deadline by itself, without waiting for the next attempt', async () => {
+    const one = await contend('one', { retryMs: 20_000 })
+    await eventually(() => one.leadership.term() !== undefined)
+    await eventually(() => one.terms[0]?.signal.aborted, 10_000)
+    expect(one.leadership.term()).toBeUndefined()
   })
 
   test('a leader that is cut off has stopped before another begins', async () => {

@@ -339,6 +339,22 @@ describe('a mirror in trouble', () => {
     expect(watched.news).toEqual(['added a 1'])
   })
 
+  test('a version from which only nonsense can be had is given up after three tries', async () => {
+    await put('a')
+    const watched = await mirror()
+    proxy.on(({ query }) =>
+      query.has('watch') && query.has('resourceVersion') ? { status: 200, body: '<html>\n' } : undefined,
+    )
+    const cut = last()
+    cut.freeze()
+    await put('b')
+    const before = ground.count('portcullis_kube_lists_total')
+    cut.cut()
+    await settles(watched)
+    expect(ground.count('portcullis_kube_watch_ends_total', { why: 'garbage' })).toBeGreaterThanOrEqual(3)
+    expect(ground.count('portcullis_kube_lists_total')).toBe(before + 1)
+  })
+
   test('410 in the middle of the pages begins again, and the third time asks for all at once', async () => {
     for (const name of ['a', 'b', 'c']) await put(name)
     proxy.on(({ query }) =>

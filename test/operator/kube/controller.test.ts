@@ -176,4 +176,16 @@ describe('a controller', () => {
     await closing
     expect(ground.reports.join()).toContain('controller_left_work')
   })
+
+  test('work that ends because the process does is no failure', async () => {
+    const { time, ground, controller } = await controllerWith(
+      (_, signal) =>
+        new Promise((__, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
+    )
+    controller.enqueue('a')
+    await time.advance(1)
+    await controller[Symbol.asyncDispose]()
+    expect(ground.count('controller_runtime_reconcile_errors_total')).toBe(0)
+    expect(ground.reports).toEqual([])
+  })
 })
