@@ -23,15 +23,15 @@ export function createPublished(): Published {
   return {
     observe: (wanted, status) => {
       newest = wanted
-      const fitting = [newest, accepted].flatMap((one) => (one && fit(one, status)) ?? [])
-      accepted = fitting[0]
+      const usable = [newest, accepted].flatMap((one) => (one && narrowed(one, status)) ?? [])
+      accepted = usable[0]
     },
     current: () => accepted,
   }
 }
 
 /** The template with those of its roots that are published; undefined when the guard would refuse what it makes. */
-function fit({ profile, facts }: Template, status: Injection | undefined): Template | undefined {
+function narrowed({ profile, facts }: Template, status: Injection | undefined): Template | undefined {
   if (!status) return undefined
   const { image, args, env } = injectionOf(profile, facts)
   const same =
