@@ -63,11 +63,7 @@ export async function openClusterWatch(transport: Transport, ports: KubePorts): 
       ports,
     )
   const of = <T>(kind: Kind, parse: (object: unknown) => Outcome<T>) =>
-    openWatch<Parsed<T>>(
-      transport,
-      { place: { resource: resourceOf(kind) }, transform: (object) => parsed(kind, parse, object, ports) },
-      ports,
-    )
+    openKind(kind, parse, transport, ports)
   const kinds: KindWatches = {
     TokenIssuer: await of('TokenIssuer', PARSERS.TokenIssuer),
     PolicyBundle: await of('PolicyBundle', PARSERS.PolicyBundle),
@@ -102,6 +98,17 @@ export async function openClusterWatch(transport: Transport, ports: KubePorts): 
       await Promise.all(named.map(([, watched]) => watched[Symbol.asyncDispose]()))
     },
   }
+}
+
+/** Starts to mirror one of our kinds, parsed. */
+export function openKind<T>(
+  kind: Kind,
+  parse: (object: unknown) => Outcome<T>,
+  transport: Transport,
+  ports: KubePorts,
+): Promise<Watched<Parsed<T>>> {
+  const transform = (object: KubeObject) => parsed(kind, parse, object, ports)
+  return openWatch<Parsed<T>>(transport, { place: { resource: resourceOf(kind) }, transform }, ports)
 }
 
 // Admission keeps such objects out; one that got in (an older CRD, a direct write) must not stop the others.

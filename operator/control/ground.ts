@@ -20,7 +20,7 @@ import { type ClusterWatch, openClusterWatch } from './cluster-watch.ts'
 import { LEADING, POD_IP } from './fleet-link.ts'
 import type { HookNeeds } from './hooks.ts'
 import type { KeyKeeping } from './keys.ts'
-import { TRUST_SEQUENCE } from './verifying.ts'
+import { FLEET_SEQUENCE, TRUST_SEQUENCE } from './verifying.ts'
 import { createViews, type Views } from './view.ts'
 
 export interface ControlPorts extends KubePorts {
@@ -125,7 +125,7 @@ export function adminView({ causes, ledger, desk, leads }: Ground, { record }: C
   }
 }
 
-export function presenceOf({ namespace, pod }: Config, { leads, views }: Ground): PresenceOptions {
+export function presenceOf({ namespace, pod }: Config, { leads, views, desk }: Ground): PresenceOptions {
   return {
     ...PRESENCE_TIMES,
     namespace,
@@ -136,6 +136,9 @@ export function presenceOf({ namespace, pod }: Config, { leads, views }: Ground)
       [POD_IP]: pod.ip,
       [LEADING]: String(leads()),
       [TRUST_SEQUENCE]: String(views.current().trustBundle?.sequence ?? 0),
+      [FLEET_SEQUENCE]: String(
+        Math.max(0, ...(desk.publisher?.states() ?? []).map((one) => one.trustSequence)),
+      ),
     }),
   }
 }

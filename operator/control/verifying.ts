@@ -30,6 +30,9 @@ export interface VerifyingNeeds {
 /** Annotation of a replica's presence: sequence of the trust bundle that it verifies with. */
 export const TRUST_SEQUENCE = 'portcullis.dev/trust-sequence'
 
+/** Annotation of a replica's presence: highest sequence that any sidecar it serves has. */
+export const FLEET_SEQUENCE = 'portcullis.dev/fleet-sequence'
+
 const MANAGER = 'portcullis-verifiers'
 const OVER = new Set(['Complete', 'Revoked', 'Failed'])
 const LONGEST_MS = 15 * 60_000

@@ -22,7 +22,12 @@ export function kubeCabinet(transport: Transport, namespace: string): Cabinet {
     },
     write: async ({ kind, name, version }, content, signal) => {
       const resource = RESOURCE[kind]
-      const labels = { 'app.kubernetes.io/part-of': 'portcullis', 'portcullis.dev/part': 'state' }
+      const labels = {
+        'app.kubernetes.io/part-of': 'portcullis',
+        'portcullis.dev/part': 'state',
+        // The one ConfigMap that is written here; the ledger of `control` reads it by this label.
+        ...(kind === 'ConfigMap' && { 'portcullis.dev/fact': 'trust-bundle' }),
+      }
       const object = {
         apiVersion: apiVersionOf(resource),
         kind,
