@@ -131,24 +131,22 @@ function answering(parts: Parts, around: Surroundings): Assembly {
   const load = { inFlight: limits.inFlight, lagMs: limits.eventLoopLagMs }
   const admission = openAdmission(load, monotonic, sleep, life)
   const dropped = decisions.dropped
-  const status = createStatus({ ...around, store, feed, keys, floor, admission, dropped })
-  const ready = () => status.readings.ready() && (identity?.notReadyBecause() ?? []).length === 0
-  const metrics = createMetrics({ ...status.readings, ready })
+  const known = { ...around, store, feed, keys, floor, admission, dropped, ...(identity ? { identity } : {}) }
+  const { readings, view } = createStatus(known)
+  const metrics = createMetrics(readings)
   const record = createRecorder(metrics, logDecisions ? decisions : undefined, wall, around.format)
   const checks = createChecks(
     { decide, record, nextId: around.nextId, wall, now: monotonic, sleep, admission },
     { streamWindow: limits.streamWindow, deadlineMs: limits.deadlineMs },
     draining,
   )
-  const { view } = status
   return {
     feed,
     identity,
     checks,
-    ready,
+    ready: readings.ready,
     view: {
-      notReadyBecause: () => [...(identity?.notReadyBecause() ?? []), ...view.notReadyBecause()],
-      remarks: () => [...(identity?.remarks() ?? []), ...view.remarks()],
+      ...view,
       facts: () => ({ ...view.facts(), ...identity?.facts() }),
       metrics: metrics.text,
       metricsType: metrics.contentType,

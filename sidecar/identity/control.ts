@@ -16,6 +16,10 @@ export interface ControlIdentity {
   /** Why there is none, or why it was not renewed; empty when all is well. */
   problem(): string
   watch(listener: () => void): () => void
+  /** Milliseconds since it was issued; without end when there is none. */
+  ageMs(): number
+  /** Asks for another one at once: the operator may not know this one any more. */
+  renewNow(): void
   run(signal: AbortSignal): Promise<void>
 }
 
@@ -30,16 +34,19 @@ export interface ControlNeeds {
 
 interface Held {
   readonly credential: Credential
+  readonly issuedAtMs: number
   readonly renewAtMs: number
 }
 
 export function createControl(settings: IdentitySettings, needs: ControlNeeds): ControlIdentity {
   const { issuer, trust, wall, random, report } = needs
   const live = createLive<Held | undefined>(undefined)
-  // The issuer pins the first key of a pod: whoever has to begin again must come with the same one.
-  const firstKey = newKey()
+  // The issuer pins a pod to the key it came with first, and to its successors. Whoever has to begin again must come with the last one
+  // that was certified: it is pinned whether or not the answer to a later renewal was lost.
+  let pinnedKey = newKey()
   let problem = 'not asked for yet'
   let disowned = false
+  let wanted = false
 
   const current = (): Credential | undefined => {
     const credential = live.get()?.credential
@@ -48,7 +55,7 @@ export function createControl(settings: IdentitySettings, needs: ControlNeeds): 
   const renew = async (signal: AbortSignal): Promise<void> => {
     // A lapsed SVID, one whose root was revoked, or one that the issuer does not know any more: begin again with the token alone.
     const own = disowned ? undefined : current()
-    const privateKey = own ? newKey() : firstKey
+    const privateKey = own ? newKey() : pinnedKey
     const token = await readPodToken(settings.tokenFile, settings.audience)
     const answer = await issuer.control({ csr: createCsr(privateKey), token }, own, signal).catch((cause) => {
       disowned = own !== undefined && codeOf(cause) === status.UNAUTHENTICATED
@@ -62,6 +69,7 @@ export function createControl(settings: IdentitySettings, needs: ControlNeeds): 
     const expected = `/portcullis/pod/${settings.pod.uid}`
     if (credential.id.path !== expected)
       throw new Error(`the issued SVID is for ${credential.id.uri}, not for this pod (${expected})`)
+    pinnedKey = privateKey
     disowned = false
     problem = ''
     report('svid_issued', {
@@ -70,12 +78,17 @@ export function createControl(settings: IdentitySettings, needs: ControlNeeds): 
       bootstrap: !own,
       expiresInMs: Math.round(credential.notAfterMs - wall()),
     })
-    live.set({ credential, renewAtMs: renewalMoment(credential.notAfterMs, wall, random) })
+    wanted = false
+    live.set({
+      credential,
+      issuedAtMs: wall(),
+      renewAtMs: renewalMoment(credential.notAfterMs, wall, random),
+    })
   }
   const renewer = createRenewer(
     {
       renew,
-      dueInMs: () => (current() ? (live.get()?.renewAtMs ?? 0) - wall() : 0),
+      dueInMs: () => (current() && !wanted ? (live.get()?.renewAtMs ?? 0) - wall() : 0),
       failed: (cause, retryMs) => {
         problem = problemOf(cause)
         report('svid_failed', { kind: 'control', problem, retryMs: Math.round(retryMs) })
@@ -84,7 +97,17 @@ export function createControl(settings: IdentitySettings, needs: ControlNeeds): 
     needs,
   )
   trust.watch(renewer.nudge)
-  return { current, problem: () => problem, watch: live.watch, run: renewer.run }
+  return {
+    current,
+    problem: () => problem,
+    watch: live.watch,
+    run: renewer.run,
+    ageMs: () => wall() - (live.get()?.issuedAtMs ?? Number.NEGATIVE_INFINITY),
+    renewNow() {
+      wanted = true
+      renewer.nudge()
+    },
+  }
 }
 
 function requireTaken(trust: TrustState, bundle: Parameters<TrustState['offer']>[0]): void {

@@ -27,6 +27,8 @@ const MOST_HELD = 128
 /** Different questions under way at once; beyond it callers are told to come back. */
 const MOST_ASKED = 16
 
+const TOLD_LATELY_MS = 60_000
+
 interface Answer {
   readonly svids: readonly JwtSvid[]
   readonly freshUntilMs: number
@@ -61,6 +63,17 @@ export function createJwtSvids({ issuer, control, trust, wall, lifetime }: JwtNe
     asked.set(question, answer)
     return answer
   }
+  const keep = (question: string, answer: Answer): void => {
+    held.delete(question)
+    held.set(question, answer)
+    const [oldest] = held.keys()
+    if (held.size > MOST_HELD && oldest !== undefined) held.delete(oldest)
+  }
+  const refusedAt = (question: string): void => {
+    held.delete(question)
+    // As with X509-SVIDs: it may be our control SVID that the operator does not know any more.
+    if (control.ageMs() >= TOLD_LATELY_MS) control.renewNow()
+  }
   return {
     held: () => held.size,
     async fetch(audience, spiffeId) {
@@ -70,17 +83,13 @@ export function createJwtSvids({ issuer, control, trust, wall, lifetime }: JwtNe
       if (before && before.freshUntilMs > wall()) return before.svids
       try {
         const answer = await once(question, () => ask(asking, spiffeId))
-        held.delete(question)
-        held.set(question, answer)
-        for (const oldest of held.keys()) {
-          if (held.size <= MOST_HELD) break
-          held.delete(oldest)
-        }
+        keep(question, answer)
         return answer.svids
       } catch (cause) {
         // What is held is good until it expires; only a refusal of the operator takes it away.
-        if (codeOf(cause) === status.PERMISSION_DENIED) held.delete(question)
-        else if (before && held.has(question) && before.expiresAtMs > wall()) return before.svids
+        if (codeOf(cause) === status.PERMISSION_DENIED) refusedAt(question)
+        const still = held.get(question)
+        if (still && still.expiresAtMs > wall()) return still.svids
         throw cause
       }
     },

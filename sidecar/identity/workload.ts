@@ -45,6 +45,7 @@ interface Held {
 }
 
 const UNTIL_TOLD_MS = 30_000
+const TOLD_LATELY_MS = 60_000
 
 export function createWorkload(needs: WorkloadNeeds): WorkloadIdentity {
   const { issuer, control, trust, wall, random, report } = needs
@@ -84,7 +85,10 @@ export function createWorkload(needs: WorkloadNeeds): WorkloadIdentity {
   const failed = (cause: unknown, retryMs: number): void => {
     problem = problemOf(cause)
     report('svid_failed', { kind: 'workload', problem, retryMs: Math.round(retryMs) })
-    if (codeOf(cause) === status.PERMISSION_DENIED) live.set('refused')
+    if (codeOf(cause) !== status.PERMISSION_DENIED) return
+    // An operator whose state was restored may have forgotten our control SVID; a renewal tells it again. Only then a refusal is one.
+    if (control.ageMs() < TOLD_LATELY_MS) live.set('refused')
+    else control.renewNow()
   }
   const renewer = createRenewer({ renew, dueInMs, failed }, needs)
   trust.watch(renewer.nudge)

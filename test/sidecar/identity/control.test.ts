@@ -112,35 +112,41 @@ test.each([
   },
 )
 
-test('it begins again with the key of its first bootstrap once the issuer was away until the SVID lapsed', async () => {
-  await using world = await openWorld()
-  const { control } = controlIn(world)
-  await issued(world, 1)
-  await world.issuer.down()
-  await world.time.advance(HOUR_MS / 2 + 1_000)
-  await failures(world, 1)
-  expect(control.current()?.id.uri, 'held while it is valid').toBe(CONTROL)
-  await world.time.advance(HOUR_MS / 2)
-  await until('lapse', () => (control.current() ? undefined : true))
-  // Whatever was under way when it lapsed has failed by then.
-  for (let round = 0; round < 2; round++) {
-    const before = problems(world).length
-    await world.time.advance(31_000)
-    await failures(world, before + 1)
-  }
-  await world.issuer.up()
-  await until(
-    'another',
-    async () => {
+test.each([0, 2])(
+  'once the issuer was away until the SVID lapsed, after %i renewals, it begins again with the last certified key',
+  async (renewals) => {
+    await using world = await openWorld()
+    const { control } = controlIn(world)
+    await issued(world, 1)
+    for (let done = 1; done <= renewals; done++) {
+      await world.time.advance(HOUR_MS / 2 + 1_000)
+      await issued(world, 1 + done)
+    }
+    const certified = world.issuer.asked.at(-1)?.key
+    await world.issuer.down()
+    await world.time.advance(HOUR_MS / 2 + 1_000)
+    await failures(world, 1)
+    expect(control.current()?.id.uri, 'held while it is valid').toBe(CONTROL)
+    await world.time.advance(HOUR_MS / 2)
+    await until('lapse', () => (control.current() ? undefined : true))
+    // Whatever was under way when it lapsed has failed by then.
+    for (let round = 0; round < 2; round++) {
+      const before = problems(world).length
       await world.time.advance(31_000)
-      return control.current()
-    },
-    { withinMs: 20_000, everyMs: 100 },
-  )
-  const [first] = world.issuer.asked
-  const last = world.issuer.asked.at(-1)
-  expect(last).toMatchObject({ peer: undefined, key: first?.key })
-})
+      await failures(world, before + 1)
+    }
+    await world.issuer.up()
+    await until(
+      'another',
+      async () => {
+        await world.time.advance(31_000)
+        return control.current()
+      },
+      { withinMs: 20_000, everyMs: 100 },
+    )
+    expect(world.issuer.asked.at(-1)).toMatchObject({ peer: undefined, key: certified })
+  },
+)
 
 test('a renewal that the issuer does not recognise is followed by a bootstrap', async () => {
   await using world = await openWorld()

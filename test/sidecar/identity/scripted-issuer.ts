@@ -24,6 +24,8 @@ export interface Script {
   workloadIds: readonly string[]
   hints: readonly string[]
   svidTtlMs: number
+  /** As `svidTtlMs` where unset. */
+  workloadTtlMs?: number
   jwtTtlMs: number
   /** Refuses everything, or the one method, with this code. */
   refuse: Partial<Record<Method | 'all', { readonly code: number; readonly details: string }>>
@@ -62,11 +64,16 @@ function methods(script: Script, asked: Asked[], peerOf: PeerOf) {
     asked.push({ method, peer: peerOf(call.getPeer()), key: '', token: '', audience: [], ...rest })
     return script.refuse.all ?? script.refuse[method]
   }
-  const svid = async (id: string, csr: Uint8Array, hint: string): Promise<X509Svid> => {
+  const svid = async (
+    id: string,
+    csr: Uint8Array,
+    hint: string,
+    ttlMs = script.svidTtlMs,
+  ): Promise<X509Svid> => {
     const proven = proveCsr(csr)
     if (!proven.ok) throw new Error(proven.why)
     const at = script.wall()
-    const validity = { notBefore: at - 30_000, notAfter: at + script.svidTtlMs }
+    const validity = { notBefore: at - 30_000, notAfter: at + ttlMs }
     const leaf = await script.authority.issue({ id, spki: proven.spki, ...validity })
     return {
       spiffeId: id,
@@ -91,7 +98,7 @@ function methods(script: Script, asked: Asked[], peerOf: PeerOf) {
       const refusal = enter('workload', call, { key: keyOf(call.request.csr) })
       if (refusal) return reply(refusal)
       const svids = script.workloadIds.map((id, index) =>
-        svid(id, call.request.csr, script.hints[index] ?? ''),
+        svid(id, call.request.csr, script.hints[index] ?? '', script.workloadTtlMs),
       )
       Promise.all(svids).then(
         (all) => reply(null, script.spoil('workload', { svids: all, bundle: script.bundle })),

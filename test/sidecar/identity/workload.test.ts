@@ -75,6 +75,33 @@ test('a workload that is entitled to nothing is refused, and is given its identi
   expect(workload.state().kind).toBe('held')
 })
 
+test('a refusal of what was fine before is believed only once the operator was told anew who asks', async () => {
+  await using world = await openWorld()
+  Object.assign(world.script, { workloadTtlMs: HOUR_MS / 3 })
+  const { workload } = identitiesIn(world)
+  await issued(world, 'workload', 1)
+  // As after an etcd restore: the control SVID is in nobody's records.
+  world.script.refuse = {
+    workload: { code: status.PERMISSION_DENIED, details: 'not the newest of this pod' },
+  }
+  await world.time.advance(HOUR_MS / 6 + 100)
+  await issued(world, 'control', 2)
+  expect(world.issuer.asked.filter(({ method }) => method === 'control').map(({ peer }) => peer)).toEqual([
+    undefined,
+    CONTROL,
+  ])
+  expect(workload.state().kind).toBe('held')
+  world.script.refuse = {}
+  await world.time.advance(1_000)
+  await issued(world, 'workload', 2)
+
+  world.script.refuse = { workload: { code: status.PERMISSION_DENIED, details: 'not entitled' } }
+  await world.time.advance(HOUR_MS / 6 + 100)
+  await issued(world, 'control', 3)
+  await world.time.advance(1_000)
+  await until('refused', () => (workload.state().kind === 'refused' ? true : undefined))
+})
+
 test('an SVID that lapses while the issuer is away is not given out any more, and whoever watches is told', async () => {
   await using world = await openWorld()
   const { workload } = identitiesIn(world)
