@@ -64,13 +64,14 @@ async function peerWith(key: KeyObject, client?: Peer): Promise<Peer> {
 const alter = (change: Partial<Pod>) =>
   registry.pods.set(`${POD.namespace}/${POD.name}`, { ...POD, ...change })
 
-describe('attestation', () => {
-  test('gives the control identity of the very pod, and nothing that the request wished for', async () => {
-    const peer = await peerWith(newKey())
-    expect(peer.id.uri).toBe(`spiffe://${TD}/portcullis/pod/${POD.uid}`)
-  })
+interface Shown {
+  readonly token?: string
+  readonly csr?: Uint8Array
+}
+type Forgery = readonly [reason: DenialReason, name: string, change: () => void, shown?: Shown]
 
-  test.each<readonly [DenialReason, string, () => void, Shown?]>([
+const FORGERIES = (
+  [
     ['token_size', 'no token', nothing, { token: '' }],
     ['token_size', 'a token beyond 8 KiB', nothing, { token: 'a'.repeat(8_193) }],
     ['token_form', 'a token that is no JWT', nothing, { token: 'abc' }],
@@ -115,7 +116,16 @@ describe('attestation', () => {
       'one that is an ordinary container',
       () => alter({ containers: [{ name: 'portcullis', image: 'sidecar@sha256:1', init: false }] }),
     ],
-  ])('%s: %s is denied', async (reason, _name, change, shown = {}) => {
+  ] satisfies readonly Forgery[] as readonly Forgery[]
+).map(([reason, name, change, shown = {}]) => ({ reason, name, change, shown }))
+
+describe('attestation', () => {
+  test('gives the control identity of the very pod, and nothing that the request wished for', async () => {
+    const peer = await peerWith(newKey())
+    expect(peer.id.uri).toBe(`spiffe://${TD}/portcullis/pod/${POD.uid}`)
+  })
+
+  test.each(FORGERIES)('$reason: $name is denied', async ({ reason, change, shown }) => {
     change()
     const { token = tokenFor(), csr = createCsr(newKey()) } = shown
     expect(await outcome(issue.control({ token, csr, client: undefined }, never))).toBe(reason)
@@ -296,12 +306,8 @@ describe('workload identities', () => {
   })
 })
 
-interface Shown {
-  readonly token?: string
-  readonly csr?: Uint8Array
-}
 function nothing(): void {}
-const bend = (change: Parameters<typeof reviewFor>[1]) => {
+function bend(change: Parameters<typeof reviewFor>[1]): void {
   registry.verdict = reviewFor(POD, change)
 }
 const as = (peer: Peer, path: string): Peer => ({
