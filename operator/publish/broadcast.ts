@@ -75,7 +75,7 @@ export function createBroadcast(
       const before = world
       if (before && !(follows(next.table, before.table) && next.log.head >= before.log.head)) return false
       world = next
-      if (next.trustBundle && next.trustBundle.sequence !== trust?.sequence) {
+      if (next.trustBundle && next.trustBundle.sequence > (trust?.sequence ?? 0)) {
         const { trustBundle } = next
         trust = { sequence: trustBundle.sequence, body: encode({ $case: 'trustBundle', trustBundle }) }
       }

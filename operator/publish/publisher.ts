@@ -1,7 +1,7 @@
 import { type ServiceDefinition, status, type UntypedServiceImplementation } from '@grpc/grpc-js'
 import type { SidecarState } from '../../contracts/gen/portcullis/fleet/v1/fleet.ts'
 import { createAcks } from './acks.ts'
-import { type Attached, admit, type Call, type Floor } from './admission.ts'
+import { admit, type Call, type Floor } from './admission.ts'
 import { createBroadcast } from './broadcast.ts'
 import type { PeerOf } from './peer.ts'
 import { createRefresher } from './refresh.ts'
@@ -89,25 +89,36 @@ async function keepTime(floor: Floor, signal: AbortSignal): Promise<void> {
   const { broadcast, ports } = floor
   while (!signal.aborted) {
     await Promise.race([broadcast.rung(), ports.sleep(TICK_MS, signal)]).catch(() => undefined)
-    if (signal.aborted) return
-    if (broadcast.freshen()) await inBatches(floor, signal, ({ session }) => session.wake())
-    const at = ports.monotonic()
-    const beat = vouches(floor) ? heartbeat(floor) : undefined
-    for (const attached of [...floor.sessions.values()]) {
-      if (attached.beatAt > at) continue
-      attached.beatAt = at + floor.config.heartbeatMs
-      attached.session.check()
-      if (beat) attached.session.beat(beat)
-    }
+    if (!signal.aborted && broadcast.freshen()) await wakeAll(floor, signal)
+    if (!signal.aborted) beatDue(floor)
   }
 }
 
-// Thousands of streams must not keep the process from hearing anybody.
-async function inBatches(floor: Floor, signal: AbortSignal, job: (one: Attached) => void): Promise<void> {
+/**
+ * Wakes every stream, some at a time: thousands of them must not keep the process from hearing anybody, nor delay a heartbeat. What
+ * changes meanwhile (a revocation during a large change of policy) begins another round where this one stands, so that it waits for
+ * nobody and everybody is reached.
+ */
+async function wakeAll(floor: Floor, signal: AbortSignal): Promise<void> {
   const all = [...floor.sessions.values()]
-  for (let from = 0; from < all.length; from += BATCH) {
-    for (const one of all.slice(from, from + BATCH)) job(one)
-    if (from + BATCH < all.length) await floor.ports.sleep(0, signal).catch(() => undefined)
+  let left = all.length
+  for (let next = 0; left > 0 && !signal.aborted; left--, next++) {
+    all[next % all.length]?.session.wake()
+    if (next % BATCH !== BATCH - 1) continue
+    await floor.ports.sleep(0, signal).catch(() => undefined)
+    beatDue(floor)
+    if (floor.broadcast.freshen()) left = all.length + 1
+  }
+}
+
+function beatDue(floor: Floor): void {
+  const at = floor.ports.monotonic()
+  const due = [...floor.sessions.values()].filter(({ beatAt }) => beatAt <= at)
+  const beat = due.length > 0 && vouches(floor) ? heartbeat(floor) : undefined
+  for (const attached of due) {
+    attached.beatAt = at + floor.config.heartbeatMs
+    attached.session.check()
+    if (beat) attached.session.beat(beat)
   }
 }
 

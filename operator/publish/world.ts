@@ -1,6 +1,8 @@
 import type { TrustBundle } from '../../contracts/gen/portcullis/identity/v1/identity.ts'
+import type { Cluster } from '../state/cluster.ts'
 import type { GenerationTable } from '../state/generations.ts'
 import type { Projection } from '../state/project.ts'
+import type { Projections } from '../state/projections.ts'
 import type { RevocationLog } from '../state/revocation-log.ts'
 
 /** Everything that is published, as it is stored: nothing may be in here that the database does not hold yet. */
@@ -22,4 +24,17 @@ export interface ServedPod {
   readonly name: string
   /** Key of its projection. */
   readonly projection: string
+}
+
+/** What is stored about it, besides the objects of the cluster. */
+export type Stored = Pick<World, 'trustBundle' | 'log' | 'table' | 'blob'>
+
+/** Only once every watch is in sync: a TokenIssuer that was not read yet looks like one that is not there. */
+export function worldOf(cluster: Cluster, { byKey, byPod }: Projections, stored: Stored): World {
+  const pods = new Map<string, ServedPod>()
+  for (const [uid, projection] of byPod) {
+    const pod = cluster.pods.get(uid)
+    if (pod) pods.set(uid, { uid, namespace: pod.namespace, name: pod.name, projection })
+  }
+  return { pods, projections: byKey, ...stored }
 }

@@ -36,6 +36,11 @@ export function projectAll(cluster: Cluster): Projections {
   return { byKey, byPod, selection, conflicts }
 }
 
+/** What `allocate` numbers: digests by key. */
+export function digestsOf({ byKey }: Projections): ReadonlyMap<string, string> {
+  return new Map([...byKey].map(([key, { digest }]) => [key, digest]))
+}
+
 /** That of the one AccessPolicy, or of several that say the same; else one that denies and names what is wrong. */
 function choose(namespace: string, keys: readonly string[], byKey: Map<string, Projection>): Projection {
   const [first, ...others] = keys.flatMap((key) => byKey.get(key) ?? [])

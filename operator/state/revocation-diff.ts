@@ -40,6 +40,12 @@ export function diffRevocations(
   return { changes, problems }
 }
 
+/** Position from which on a sidecar denies everything that this Revocation says; undefined when none of its entries is in force. */
+export function positionOf(log: RevocationLog, uid: string): number | undefined {
+  const own = [...log.live.values()].filter(({ id, recalled }) => !recalled && id.startsWith(`${uid}/`))
+  return own.length > 0 ? Math.max(...own.map(({ sequence }) => sequence)) : undefined
+}
+
 interface Read {
   readonly wanted: ReadonlyMap<string, Entry>
   /** UIDs of objects that cannot be read. */

@@ -15,7 +15,7 @@ export interface SimulatedFleet {
   forget(): void
   /** When each got a message that fits, milliseconds since the epoch, sorted; those that lack it are left out. */
   times(what: 'revocations' | 'snapshot' | 'heartbeat', reached: number): readonly number[]
-  readonly reconnects: () => number
+  heartbeats(): number
   close(): void
 }
 
@@ -44,7 +44,7 @@ export function simulateFleet(size: number): SimulatedFleet {
   }))
   let clients: readonly Client[] = []
   let epoch = 0
-  let reconnects = 0
+  const beats = { count: 0 }
   const saying = setInterval(() => {
     for (const { call, held } of fleet) call?.write({ request: { $case: 'held', held } })
   }, HELD_MS)
@@ -57,11 +57,10 @@ export function simulateFleet(size: number): SimulatedFleet {
     const { path, requestSerialize, responseDeserialize } = FeedService.subscribe
     const call = client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, metadata)
     one.call = call
-    call.on('data', (message: SubscribeResponse) => receive(one, message))
+    call.on('data', (message: SubscribeResponse) => receive(one, message, beats))
     call.on('error', () => {
       if (one.call !== call || of !== epoch) return
       one.call = undefined
-      reconnects++
       setTimeout(() => open(one, index, of), Math.random() * one.backoffMs)
       one.backoffMs = Math.min(LAST_BACKOFF_MS, one.backoffMs * 2)
     })
@@ -98,7 +97,7 @@ export function simulateFleet(size: number): SimulatedFleet {
     },
     times: (what, reached) =>
       fleet.flatMap(({ at }) => at[what].get(reached) ?? []).sort((one, other) => one - other),
-    reconnects: () => reconnects,
+    heartbeats: () => beats.count,
     close() {
       clearInterval(saying)
       hangUp()
@@ -106,7 +105,7 @@ export function simulateFleet(size: number): SimulatedFleet {
   }
 }
 
-function receive(one: Simulated, { nonce, response }: SubscribeResponse): void {
+function receive(one: Simulated, { nonce, response }: SubscribeResponse, beats: { count: number }): void {
   const at = epochMs()
   const note = (what: keyof Simulated['at'], reached: number): void => {
     if (!one.at[what].has(reached)) one.at[what].set(reached, at)
@@ -128,6 +127,7 @@ function receive(one: Simulated, { nonce, response }: SubscribeResponse): void {
       one.held = { ...one.held, trustSequence: response.trustBundle.sequence }
       break
     case 'heartbeat':
+      beats.count++
       note('heartbeat', response.heartbeat.revocationHead)
       break
     default:

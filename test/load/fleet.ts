@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process'
+import { availableParallelism, loadavg } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Measured, Order } from './fleet-operator.ts'
@@ -74,7 +75,12 @@ function spread(times: readonly number[], since: number) {
 }
 
 function row(measure: string, streams: number, values: object): void {
-  console.log(JSON.stringify({ measure, streams, transport: 'plain loopback', ...values }))
+  const machine = {
+    transport: 'plain loopback',
+    cpus: availableParallelism(),
+    load1: round(loadavg()[0] ?? 0),
+  }
+  console.log(JSON.stringify({ measure, streams, ...values, ...machine }))
 }
 
 async function measure(streams: number): Promise<void> {
@@ -93,19 +99,26 @@ async function measure(streams: number): Promise<void> {
       rssKiBPerStream: kib((settled.rss - before.rss) / streams),
       heapKiBPerStream: kib((settled.heap - before.heap) / streams),
     })
+    const beats = fleet.heartbeats()
     await sleep(QUIET_MS)
     const later = await operator.ask('measure')
     const cores = (later.cpuMs - settled.cpuMs) / (later.at - settled.at)
-    row('heartbeats only', streams, { cores: Math.round(cores * 1000) / 1000, rssMiB: mib(later.rss) })
+    const heartbeatsPerS = round(((fleet.heartbeats() - beats) / (later.at - settled.at)) * 1000)
+    row('heartbeats only', streams, {
+      heartbeatsPerS,
+      cores: Math.round(cores * 1000) / 1000,
+      rssMiB: mib(later.rss),
+    })
 
     for (const order of ['revoke', 'change'] as const) {
-      const { at, head, generation } = await operator.ask(order)
+      const { at, head, generation, cpuMs } = await operator.ask(order)
       const all = await level(operator, streams)
       const received =
         order === 'revoke' ? fleet.times('revocations', head) : fleet.times('snapshot', generation)
       row(order === 'revoke' ? 'one revocation to all' : 'one snapshot to all', streams, {
         ...spread(received, at),
         acknowledgedByAllMs: round(all.at - at),
+        operatorCpuMs: round(all.cpuMs - cpuMs),
         received: received.length,
       })
     }
@@ -115,6 +128,7 @@ async function measure(streams: number): Promise<void> {
       await new Promise((resolve) => operator.child.once('exit', resolve))
       if (kind === 'cold') fleet.forget()
       operator = await startOperator([streams, 2, 1, port])
+      const booted = await operator.ask('acknowledged')
       const from = performance.timeOrigin + performance.now()
       fleet.connect(port)
       const all = await level(operator, streams)
@@ -122,6 +136,7 @@ async function measure(streams: number): Promise<void> {
       row(`reconnect storm, ${kind}`, streams, {
         ...spread(fleet.times('heartbeat', all.head), from),
         acknowledgedByAllMs: round(all.at - from),
+        operatorCpuMs: round(all.cpuMs - booted.cpuMs),
         rssMiB: mib(all.rss),
       })
     }

@@ -16,10 +16,10 @@ import {
   type PublisherConfig,
   type PublisherPorts,
 } from '../../../operator/publish/settings.ts'
-import type { World } from '../../../operator/publish/world.ts'
+import { worldOf as compose, type World } from '../../../operator/publish/world.ts'
 import type { Cluster } from '../../../operator/state/cluster.ts'
 import { allocate, EMPTY_TABLE, type GenerationTable } from '../../../operator/state/generations.ts'
-import { projectAll } from '../../../operator/state/projections.ts'
+import { digestsOf, projectAll } from '../../../operator/state/projections.ts'
 import { EMPTY_LOG, type RevocationLog } from '../../../operator/state/revocation-log.ts'
 import { uidOf } from '../state/objects.ts'
 
@@ -69,22 +69,13 @@ export function worldOf({
   trust = trustBundle(1),
   blobs,
 }: Facts): World {
-  const { byKey, byPod } = projectAll(cluster)
-  const wanted = new Map([...byKey].map(([key, { digest }]) => [key, digest]))
-  const pods = new Map(
-    [...byPod].map(([uid, projection]) => {
-      const { namespace = '', name = '' } = cluster.pods.get(uid) ?? {}
-      return [uid, { uid, namespace, name, projection }]
-    }),
-  )
-  return {
-    pods,
+  const projections = projectAll(cluster)
+  return compose(cluster, projections, {
     trustBundle: trust,
     log,
-    table: allocate(table, wanted),
-    projections: byKey,
+    table: allocate(table, digestsOf(projections)),
     blob: (sha256) => blobs?.get(sha256),
-  }
+  })
 }
 
 export interface StageOptions {

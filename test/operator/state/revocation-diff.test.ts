@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { Revocation as Entry } from '../../../contracts/gen/portcullis/feed/v1/feed.ts'
 import { parseMoment } from '../../../operator/state/moment.ts'
-import { diffRevocations } from '../../../operator/state/revocation-diff.ts'
+import { diffRevocations, positionOf } from '../../../operator/state/revocation-diff.ts'
 import { append, EMPTY_LOG, type RevocationLog } from '../../../operator/state/revocation-log.ts'
 import { revocation } from './objects.ts'
 
@@ -92,6 +92,17 @@ describe('what changes when', () => {
     const owned = following(recalled.log, [one])
     expect(diffRevocations(owned, [], named, AT).changes).toHaveLength(1)
   })
+})
+
+test('a sidecar enforces a Revocation from the position of its last entry on', () => {
+  const entriesOf = (...values: readonly string[]) => ({
+    entries: values.map((value) => ({ type: 'Jti', value })),
+  })
+  const first = revocation('shop', 'one', entriesOf('a', 'b'))
+  const second = revocation('shop', 'two', entriesOf('c'))
+  const log = following(following(EMPTY_LOG, [first]), [first, second])
+  expect([first, second].map(({ metadata }) => positionOf(log, metadata.uid))).toEqual([2, 3])
+  expect(positionOf(log, 'nobody')).toBeUndefined()
 })
 
 test.each([
