@@ -19,10 +19,13 @@ export interface Config {
   /** The pinned `opa`, and the `policies` folder of this program. */
   readonly opa: string
   readonly tokenFile: string
-  readonly release: string
+  /** With helm-test: which of its steps. */
+  readonly step: string
+  /** With helm-test: where the injected sidecar is asked. */
+  readonly target: string
 }
 
-export const ROLES = ['control', 'issuer', 'apply-crds', 'cleanup', 'helm-test'] as const
+export const ROLES = ['control', 'issuer', 'cleanup', 'helm-test'] as const
 export type Role = (typeof ROLES)[number]
 
 /** Who this replica is, from the downward API. */
@@ -49,7 +52,7 @@ const OPTIONS = {
   'webhook-port': { type: 'string', default: '10250' },
   'admin-port': { type: 'string', default: '8080' },
   kubeconfig: { type: 'string' },
-  opa: { type: 'string', default: '/usr/bin/opa' },
+  opa: { type: 'string', default: '/usr/local/bin/opa' },
   'token-file': { type: 'string', default: '/var/run/secrets/portcullis/token' },
   release: { type: 'string', default: 'portcullis' },
 } as const
@@ -99,7 +102,8 @@ export function readConfig(args: readonly string[], env: Environment): ConfigRes
     kubeconfig: sourceOf(values.kubeconfig, env, problems),
     opa: values.opa,
     tokenFile: values['token-file'],
-    release: values.release,
+    step: parsed.positionals[1] ?? '',
+    target: env['PORTCULLIS_TARGET'] ?? '',
   }
   return problems.length > 0 ? { ok: false, problems } : { ok: true, config }
 }

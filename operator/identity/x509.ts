@@ -78,6 +78,42 @@ export function createLeaf(
   return certificate({ ...names, publicKey, validity, serial, extensions }, issuer.privateKey)
 }
 
+/** The webhook's own authority: signs TLS servers and, having no SPIFFE ID, no identity. */
+export function createServingCa(
+  privateKey: KeyObject,
+  name: string,
+  validity: Validity,
+  serial: Buffer,
+): Buffer {
+  const publicKey = createPublicKey(privateKey)
+  const self = nameOf(name)
+  const extensions = [basicConstraints(0), CA_USAGE, subjectKey(keyIdOf(publicKey))]
+  return certificate({ issuer: self, subject: self, publicKey, validity, serial, extensions }, privateKey)
+}
+
+/** A TLS server under these DNS names (RFC 6125). */
+export function createServingLeaf(
+  publicKey: KeyObject,
+  dnsNames: readonly string[],
+  options: Validity & { readonly serial: Buffer },
+  issuer: Signer,
+): Buffer {
+  const extensions = [
+    LEAF_USAGE,
+    SERVER_PURPOSE,
+    extension(
+      '551d11',
+      true,
+      der(TAG.sequence, ...dnsNames.map((name) => der(0x82, Buffer.from(name, 'latin1')))),
+    ),
+    subjectKey(keyIdOf(publicKey)),
+    authorityKey(keyIdOf(createPublicKey(issuer.privateKey))),
+  ]
+  const { serial, ...validity } = options
+  const names = { issuer: subjectOf(issuer.certificate), subject: der(TAG.sequence) }
+  return certificate({ ...names, publicKey, validity, serial, extensions }, issuer.privateKey)
+}
+
 interface Content {
   readonly issuer: Uint8Array
   readonly subject: Uint8Array
@@ -144,6 +180,12 @@ const LEAF_PURPOSES = extension(
   '551d25',
   false,
   der(TAG.sequence, Buffer.from('06082b0601050507030106082b06010505070302', 'hex')),
+)
+
+const SERVER_PURPOSE = extension(
+  '551d25',
+  false,
+  der(TAG.sequence, Buffer.from('06082b06010505070301', 'hex')),
 )
 
 function basicConstraints(pathLength?: number): Buffer {
