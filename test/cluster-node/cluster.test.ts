@@ -1,5 +1,5 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { buildImages, type ImageBuilt } from '../images/build.ts'
 import { emitSidecar } from '../images/emit.ts'
 import { type Cluster, openCluster } from './cluster.ts'
-import { layoutOf } from './layout.ts'
+import { layoutOf, stateDirectory } from './layout.ts'
 import { notRun } from './not-run.ts'
 import { eventually } from './ready.ts'
 import { livingInit } from './start.ts'
@@ -164,6 +164,14 @@ describe.skipIf(reason)('a one-node cluster', () => {
     await eventually('API', () => cluster.kubectl(['get', '--raw', '/readyz']).catch(() => undefined))
   })
 
+  test('a paused API server answers nothing until it is started again', async () => {
+    await cluster.pauseComponent('kube-apiserver')
+    const asked = cluster.kubectl(['get', '--raw', '/readyz'], { timeoutMs: 1000 })
+    await expect(asked).rejects.toThrow('SIGKILL')
+    await cluster.startComponent('kube-apiserver')
+    expect(await cluster.kubectl(['get', '--raw', '/readyz'])).toBe('ok')
+  })
+
   test('a restored etcd knows what was, and not what came after', async () => {
     await cluster.kubectl(['create', 'configmap', 'old'])
     await cluster.snapshotEtcd('one')
@@ -206,6 +214,8 @@ describe.skipIf(reason)('a one-node cluster', () => {
   test('ended, it leaves the machine as it was', async () => {
     const { state } = layoutOf(cluster.name, cluster.slot)
     await cluster[Symbol.asyncDispose]()
+    const left = readdirSync(stateDirectory()).filter((one) => one.includes(cluster.name))
+    expect(left).toEqual([])
     expect(existsSync(state)).toBe(false)
     // The kernel takes a network namespace apart a moment after its last process.
     await expect.poll(() => namedBySlot(cluster.slot), { timeout: 3000 }).toEqual([])

@@ -22,7 +22,8 @@ export async function stopCluster(name: string): Promise<boolean> {
   if (!existsSync(state)) return false
   const lock = join(stateDirectory(), `.${name}.lock`)
   // Free once the last process of the node is gone; held meanwhile, so that no start meets this sweep.
-  await run('flock', ['-w', '20', lock, 'bash', SWEEP, state])
+  const sweep = ['sh', '-c', 'bash "$1" "$2" && rm -f "$3"', 'sh', SWEEP, state, lock]
+  await run('flock', ['-w', '20', lock, ...sweep])
   return true
 }
 

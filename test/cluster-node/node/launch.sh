@@ -12,8 +12,13 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 group=portcullis-$slot
 
 main() {
-  exec 9>"$(dirname "$state")/.$name.lock"
-  flock -n 9 || exit 40
+  local lock
+  lock=$(dirname "$state")/.$name.lock
+  # A lock file is removed with its cluster: what was locked must be what the next one will find.
+  until [[ /proc/self/fd/9 -ef $lock ]]; do
+    exec 9>"$lock"
+    flock -n 9 || exit 40
+  done
   exec 8>"/run/lock/portcullis-slot-$slot.lock"
   flock -n 8 || exit 41
   bash "$here/sweep.sh" "$state" "$slot"
