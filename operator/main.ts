@@ -61,7 +61,7 @@ const ROLES: Readonly<
 async function main(): Promise<number> {
   const args = process.argv.slice(2)
   if (args[0] === '--version') {
-    const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+    const { version } = JSON.parse(readFileSync(`${shipped('policies')}/../package.json`, 'utf8')) as {
       version: string
     }
     process.stdout.write(`portcullis-operator ${version}\nnode ${process.version}\n`)
