@@ -1,8 +1,10 @@
+import { randomBytes } from 'node:crypto'
 import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { setTimeout } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { parseAccessPolicy } from '../../contracts/crd/access-policy.ts'
+import { createCertificateMaker } from '../../operator/identity/serving.ts'
 import { type Certificates, createCertificates } from '../../operator/inject/certificates.ts'
 import { injectionOf } from '../../operator/inject/sidecar.ts'
 import { openWebhook, type RunningWebhook } from '../../operator/inject/webhook.ts'
@@ -17,7 +19,6 @@ import {
   rendered,
   until,
 } from '../operator/inject/ground.ts'
-import { maker } from '../operator/inject/maker.ts'
 import { FACTS, IMAGE, injected, profile, written } from '../operator/inject/pods.ts'
 import { secretStore, webhookHooks } from '../operator/inject/stores.ts'
 
@@ -27,6 +28,7 @@ const INJECT = 'portcullis.dev/inject'
 const DAY = 86_400_000
 const signal = new AbortController().signal
 const SYSTEM = 'portcullis-system'
+const maker = createCertificateMaker(randomBytes)
 
 describe.skipIf(apiUnavailable())('the webhook', () => {
   let ground: Ground
@@ -195,14 +197,17 @@ describe.skipIf(apiUnavailable())('the webhook', () => {
     const traffic = (async () => {
       while (!done.signal.aborted) answers.push(messageOf(await ground.create('shop', written())))
     })()
-    await setTimeout(300)
+    const twentyMore = async () => {
+      const enough = answers.length + 20
+      await until('twenty more pods', async () => answers.length >= enough)
+    }
+    await twentyMore()
     await certificates.pass(true, signal)
     await certificates.pass(true, signal)
-    await setTimeout(1_500)
+    await twentyMore()
     done.abort()
     await traffic
     expect(steps).toContain('activate')
-    expect(answers.length).toBeGreaterThan(20)
     expect(new Set(answers)).toEqual(new Set(['']))
     expect(certificates.notReadyBecause()).toBeUndefined()
   })

@@ -404,7 +404,11 @@ describe('presences', () => {
   })
 
   test('the lease that a dead replica left behind does not count, even at first sight', async () => {
-    const spec = { holderIdentity: 'x', leaseDurationSeconds: 15, renewTime: '2020-01-01T00:00:00.000000Z' }
+    const spec = {
+      holderIdentity: 'x',
+      leaseDurationSeconds: 3_600,
+      renewTime: '2020-01-01T00:00:00.000000Z',
+    }
     const metadata = { name: 'replica-old', labels: { 'portcullis.dev/presence': 'replica' } }
     const lease = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata, spec }
     await create(transport, { resource: LEASES, namespace }, lease, soon())
