@@ -8,7 +8,7 @@ import type { World } from './identity-world.ts'
 
 // All parts of an identity, running, for tests that look at one of them.
 
-export function identitiesIn({ settings, ports, lifetime }: World) {
+export function identitiesIn({ settings, ports, lifetime }: Pick<World, 'settings' | 'ports' | 'lifetime'>) {
   const trust = createTrustState(settings)
   const issuer = createIssuer(settings, { trust: trust.current, wall: ports.wall })
   const control = createControl(settings, { ...ports, issuer, trust })

@@ -35,7 +35,8 @@ export interface InjectedPlan {
   readonly args?: readonly string[]
   readonly more?: readonly string[]
   readonly env?: Readonly<Record<string, string>>
-  readonly built?: boolean
+  /** The sources unless told otherwise. */
+  readonly mainFile?: string
   readonly nodeOptions?: readonly string[]
 }
 
@@ -60,7 +61,7 @@ export async function startInjected(plan: InjectedPlan = {}): Promise<InjectedSi
   writeFileSync(join(directory, 'var/run/secrets/portcullis/token'), token)
   await plan.prepare?.(world)
   const lines: string[] = []
-  const main = join(ROOT, plan.built ? 'dist/sidecar/main.js' : 'sidecar/main.ts')
+  const main = plan.mainFile ?? join(ROOT, 'sidecar/main.ts')
   const child = startNode({
     args: [
       ...(plan.nodeOptions ?? []),
