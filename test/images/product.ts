@@ -46,7 +46,7 @@ export async function product({ name, entry, dist }: Program): Promise<Built> {
   const { bytes, digest } = archive({
     ref,
     layers,
-    entrypoint: [NODE, ...v8Flags(), `/${APP}/dist/${relative(dist, entry)}`],
+    entrypoint: [NODE, ...v8Flags(name), `/${APP}/dist/${relative(dist, entry)}`],
     env: ['NODE_ENV=production'],
     workingDir: `/${APP}`,
     user: `${UID[name]}:${UID[name]}`,
@@ -101,10 +101,12 @@ function aboutUs(): AboutUs {
   return JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as AboutUs
 }
 
-/** Those of `npm start`: one place says how the program is run. */
-function v8Flags(): readonly string[] {
+/** Those of `npm start`, or of `npm run start:<name>` where there is one: one place says how the program is run. */
+function v8Flags(name: Program['name']): readonly string[] {
   const { scripts } = aboutUs()
-  const flags = (scripts['start'] ?? '').split(' ').filter((word) => word.startsWith('--'))
+  const flags = (scripts[`start:${name}`] ?? scripts['start'] ?? '')
+    .split(' ')
+    .filter((word) => word.startsWith('--'))
   if (flags.length === 0) throw new Error('package.json has no V8 flags in "start"')
   return flags
 }
