@@ -4,7 +4,7 @@ import type { Peer } from '../mesh/peers.ts'
 import type { Buckets } from './bucket.ts'
 import { type DenialReason, type Denied, deny } from './denial.ts'
 import { pinKey } from './pin.ts'
-import type { Pod, Registry, Review } from './ports.ts'
+import type { Container, Pod, Registry, Review } from './ports.ts'
 
 /** Where and for whom we issue. */
 export interface AttestRules {
@@ -58,14 +58,15 @@ export async function attest(
   const problem = podProblem(pod, caller)
   if (problem) return deny(problem, problem === 'pod_gone' || problem === 'pod_replaced' ? undefined : pod)
   if (!pod) return deny('pod_gone')
-  const place = placeOf(pod, rules)
+  const place = placeOf(pod, rules) ?? (await earlierPlace(pod, registry, signal))
   if (!place) return deny('sidecar_missing', pod)
   const { client } = asked
   if (client && client.id.uri !== `spiffe://${rules.trustDomain}${place.path}`)
     return deny('client_identity', pod)
   const pin = {
     podUid: pod.uid,
-    container: place.container,
+    container: place.container.name,
+    image: place.container.image,
     key: keyHash(proven),
     client: client && hashOf(client.publicKey),
   }
@@ -142,16 +143,38 @@ export function livingProblem(pod: Pod): DenialReason | undefined {
 
 interface Position {
   readonly path: string
-  readonly container: string
+  readonly container: Container
 }
 
 function placeOf(pod: Pod, { systemNamespace, sidecarOf }: AttestRules): Position | undefined {
   const [role] = Object.entries(OPERATORS)
     .filter(([account]) => pod.namespace === systemNamespace && pod.serviceAccount === account)
     .map(([, one]) => one)
-  const container = role ? pod.containers.find(({ init }) => !init)?.name : sidecarOf(pod)
-  if (!container) return undefined
-  return { path: role ? `/portcullis/operator/${role}/${pod.uid}` : `/portcullis/pod/${pod.uid}`, container }
+  if (role) return at(`/portcullis/operator/${role}/${pod.uid}`, pod, ({ init }) => !init)
+  const sidecar = sidecarOf(pod)
+  return at(`/portcullis/pod/${pod.uid}`, pod, ({ name }) => name === sidecar)
+}
+
+/**
+ * A pod that was there before its SidecarProfile moved on to another image keeps its identity, as long as its sidecar is the very
+ * one that was vouched for then; one whose image was exchanged in place does not.
+ */
+async function earlierPlace(
+  pod: Pod,
+  registry: Registry,
+  signal: AbortSignal,
+): Promise<Position | undefined> {
+  const pin = (await registry.pin(pod.uid, signal))?.pin
+  return at(
+    `/portcullis/pod/${pod.uid}`,
+    pod,
+    ({ name, image, init }) => init && name === pin?.container && image === pin.image,
+  )
+}
+
+function at(path: string, pod: Pod, which: (container: Container) => boolean): Position | undefined {
+  const container = pod.containers.find(which)
+  return container && { path, container }
 }
 
 function keyHash({ spki }: ProvenKey & { readonly ok: true }): string {

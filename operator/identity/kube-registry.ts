@@ -136,6 +136,7 @@ function pinOf({ metadata, data }: KubeObject): PinStored | undefined {
     pod: text('pod'),
     serviceAccount: text('serviceAccount'),
     container: text('container'),
+    image: text('image'),
     current: text('current'),
     previous: text('previous'),
     containerId: text('containerId'),

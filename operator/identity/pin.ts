@@ -5,6 +5,7 @@ import type { ContainerStatus, Pin, PinStored, Pod, Registry } from './ports.ts'
 export interface PinRequest {
   readonly podUid: string
   readonly container: string
+  readonly image: string
   readonly key: string
   readonly client: string | undefined
 }
@@ -34,13 +35,14 @@ export async function pinKey(
 }
 
 function nextPin(request: PinRequest, pod: Pod, pin: Pin | undefined): Pin | DenialReason {
-  const { key, client, container } = request
+  const { key, client, container, image } = request
   const running = statusOf(pod, container)
   const fresh = {
     namespace: pod.namespace,
     pod: pod.name,
     serviceAccount: pod.serviceAccount,
     container,
+    image,
     restartCount: running.restartCount,
     containerId: running.containerId,
   }
@@ -51,7 +53,7 @@ function nextPin(request: PinRequest, pod: Pod, pin: Pin | undefined): Pin | Den
     // What asked stays good until its successor was seen to be used: the answer may be lost, several times.
     return known(client) ? { ...fresh, current: key, previous: client } : 'client_key'
   }
-  if (known(key)) return { ...pin, ...named(pin, running) }
+  if (known(key)) return { ...pin, image, ...named(pin, running) }
   return restarted(pin, running) ? { ...fresh, current: key, previous: '' } : 'key_pinned'
 }
 

@@ -59,6 +59,8 @@ export interface Pin {
   readonly pod: string
   readonly serviceAccount: string
   readonly container: string
+  /** Of that container, when a SidecarProfile last vouched for it. */
+  readonly image: string
   /** SHA-256 of the SPKI, hex: of the newest key, and of the one that asked for it. */
   readonly current: string
   readonly previous: string

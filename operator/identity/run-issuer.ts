@@ -10,6 +10,7 @@ import { Fault } from '../ports.ts'
 import { type Authority, createAuthority, type KeyReading } from './authority.ts'
 import { createBuckets } from './bucket.ts'
 import type { BundleRules } from './bundle.ts'
+import { type DueRotation, dueRotations } from './expiry.ts'
 import { createIssue, type IssueNeeds, type Lifetimes } from './issue.ts'
 import { type KeeperNeeds, keepKeys, readKeys } from './key-keeper.ts'
 import type { KeyRules } from './keys.ts'
@@ -36,7 +37,10 @@ export interface IssuerOptions {
   readonly sidecarOf: (pod: Pod) => string | undefined
   readonly grants: IssueNeeds['grants']
   /** What the leader works on, and where it says how far it is. */
-  readonly rotation: Pick<KeeperNeeds, 'rotations' | 'verifiers' | 'fleetSequence' | 'record'>
+  readonly rotation: Pick<KeeperNeeds, 'rotations' | 'verifiers' | 'fleetSequence' | 'record'> & {
+    /** Creates the KeyRotation of this name unless it is there: a key nears its end. */
+    readonly request?: (due: DueRotation, signal: AbortSignal) => Promise<void>
+  }
   readonly record: IssueRecord & { refused(why: string): void; pinsCollected(count: number): void }
 }
 
@@ -55,7 +59,7 @@ const LEASE = 'portcullis-issuer'
 const READ_MS = 5_000
 const KEEP_MS = 2_000
 const COLLECT_MS = 60_000
-const PER_POD = { burst: 10, perSecond: 0.5 }
+const PER_POD = { burst: 40, perSecond: 2 }
 const PER_NODE = { burst: 300, perSecond: 50 }
 
 /** Everything of one issuer replica: reads keys, leads if elected, has an SVID of its own, and serves. Rejects when it cannot begin. */
@@ -131,6 +135,7 @@ async function lead(
   while (!term.signal.aborted) {
     try {
       await keepKeys(needs, term.signal)
+      await requestDue(options, needs, term.signal)
       if (ports.monotonic() - collected > COLLECT_MS) {
         collected = ports.monotonic()
         options.record.pinsCollected(await collectPins(registry, term.signal))
@@ -140,6 +145,16 @@ async function lead(
     }
     await ports.sleep(KEEP_MS, term.signal).catch(() => undefined)
   }
+}
+
+async function requestDue(
+  { rotation }: IssuerOptions,
+  { cabinet, now }: KeeperNeeds,
+  signal: AbortSignal,
+): Promise<void> {
+  const read = rotation.request && (await readKeys(cabinet, signal))
+  const rings = Object.values(read?.keys ?? {}).map(({ ring }) => ring)
+  for (const due of dueRotations(rings, rotation.rotations(), now())) await rotation.request?.(due, signal)
 }
 
 interface Reader extends AsyncDisposable {

@@ -25,15 +25,14 @@ beforeEach(() => {
   const generous = createBuckets({ burst: 1_000, perSecond: 1 }, () => 0)
   issue = issuing(generous)
 })
-function issuing(perPod: ReturnType<typeof createBuckets>): Issue {
+const firstImage = (image: string): boolean => image === 'sidecar@sha256:1'
+function issuing(perPod: ReturnType<typeof createBuckets>, vouched = firstImage): Issue {
   const rules = {
     trustDomain: TD,
     audience: AUDIENCE,
     systemNamespace: 'portcullis-system',
     sidecarOf: (pod: Pod) =>
-      pod.containers.find(
-        ({ name, init, image }) => init && name === 'portcullis' && image === 'sidecar@sha256:1',
-      )?.name,
+      pod.containers.find(({ name, init, image }) => init && name === 'portcullis' && vouched(image))?.name,
     perPod,
     perNode: createBuckets({ burst: 1_000, perSecond: 1 }, () => 0),
     controlTtlMs: HOUR,
@@ -159,6 +158,30 @@ describe('attestation', () => {
     registry = memoryRegistry({ ...replica, namespace: 'evil' })
     issue = issuing(createBuckets({ burst: 9, perSecond: 1 }, () => 0))
     expect(await outcome(control(newKey()))).toBe('sidecar_missing')
+  })
+})
+
+describe('a pod from before its SidecarProfile moved on', () => {
+  const exchange = (image: string) =>
+    alter({
+      containers: [{ name: 'portcullis', image, init: true }],
+      statuses: [status(9, 'containerd://z')],
+    })
+
+  test('keeps its identity with the image that was vouched for, and loses it with any other', async () => {
+    let profile = 'sidecar@sha256:1'
+    issue = issuing(
+      createBuckets({ burst: 99, perSecond: 1 }, () => 0),
+      (image) => image === profile,
+    )
+    const first = await peerWith(newKey())
+    profile = 'sidecar@sha256:2'
+    const second = await peerWith(newKey(), first)
+    exchange('sidecar@sha256:1')
+    expect(await outcome(control(newKey()))).toBe('issued')
+    exchange('evil@sha256:3')
+    expect(await outcome(control(newKey()))).toBe('sidecar_missing')
+    expect(await outcome(control(newKey(), second))).toBe('sidecar_missing')
   })
 })
 

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import type { TrustBundle } from '../../../contracts/gen/portcullis/identity/v1/identity.ts'
 import { verifyX509Svid } from '../../../contracts/spiffe.ts'
 import { decodeBundle } from '../../../operator/identity/bundle.ts'
+import { dueRotations } from '../../../operator/identity/expiry.ts'
 import { type KeeperNeeds, keepKeys, readKeys } from '../../../operator/identity/key-keeper.ts'
 import type { Shelf } from '../../../operator/identity/ports.ts'
 import { activeOf, type Ring, standbysOf, USES, type Use } from '../../../operator/identity/ring.ts'
@@ -175,6 +176,17 @@ test('after the state was restored from an older copy, the sequence goes on abov
   seen = 5_000_000
   await domain.keep()
   expect(domain.reading().bundle.sequence).toBe(41)
+})
+
+test('a key in the last quarter of its life is followed by another, and only once at a time', async () => {
+  const { keys } = (await openDomain()).reading()
+  const ring = keys.X509CA.ring
+  const { id = '', notBeforeMs = 0, notAfterMs = 0 } = activeOf(ring) ?? {}
+  const at = notBeforeMs + 0.75 * (notAfterMs - notBeforeMs)
+  expect(dueRotations([ring], [], at - 1)).toEqual([])
+  expect(dueRotations([ring], [], at)).toEqual([{ use: 'X509CA', name: `due-x509ca-${id.slice(0, 16)}` }])
+  expect(dueRotations([ring], [{ use: 'JWTSVID' }], at)).toHaveLength(1)
+  expect(dueRotations([ring], [{ use: 'X509CA' }], at)).toEqual([])
 })
 
 // Everything that may go wrong at once: the leader dies before or after any write, a second one works on the same keys, the clock
