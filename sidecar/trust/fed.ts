@@ -82,7 +82,8 @@ function createSnapshotRoad(
   const freshen = (message: KeyFreshness): Installed => {
     const believed = store.installed()
     if (inEffect) inEffect = withFreshness(inEffect, message)
-    if (believed) store.swap(Object.freeze({ ...believed, issuers: freshened(believed, message) }))
+    const issuers = believed && freshened(believed, message)
+    if (issuers) store.swap(Object.freeze({ ...believed, issuers }))
     return { ok: true, generation: store.generation() }
   }
   const install = async (message: SnapshotMessage, blob: Blob): Promise<Installed> => {
@@ -129,12 +130,12 @@ function same(one: SnapshotMessage, other: SnapshotMessage): boolean {
   return Buffer.compare(bytes(one), bytes(other)) === 0
 }
 
-function freshened({ issuers }: Snapshot, { terms }: KeyFreshness): ReadonlyMap<string, Issuer> {
-  const changed = new Map(issuers)
-  for (const { issuer, notAfterMs } of terms) {
-    const known = changed.get(issuer)
-    if (!known || !(notAfterMs > known.keys.notAfter)) continue
-    changed.set(issuer, { ...known, keys: { ...known.keys, notAfter: notAfterMs } })
-  }
-  return changed
+// `undefined` when nothing may be used for longer than before.
+function freshened({ issuers }: Snapshot, { terms }: KeyFreshness): ReadonlyMap<string, Issuer> | undefined {
+  const later = terms.flatMap(({ issuer, notAfterMs }) => {
+    const known = issuers.get(issuer)
+    if (!known || !(notAfterMs > known.keys.notAfter)) return []
+    return [[issuer, { ...known, keys: { ...known.keys, notAfter: notAfterMs } }] as const]
+  })
+  return later.length > 0 ? new Map([...issuers, ...later]) : undefined
 }
