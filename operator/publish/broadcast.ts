@@ -12,6 +12,8 @@ export interface Broadcast {
   take(world: World): boolean
   world(): World | undefined
   offer(key: string | undefined): Offer | undefined
+  /** Keys of projections whose newest content cannot be served here. */
+  unserved(): readonly string[]
   /** For one stream; `key` of its projection. */
   sources(key: () => string | undefined): Sources
   /** Brings the offers up to date without waiting for more changes. */
@@ -36,8 +38,7 @@ export function createBroadcast(
   let bell = Promise.withResolvers<void>()
   let rings = false
   let trust: { readonly sequence: number; readonly body: Buffer } | undefined
-  let told = new Map<number, Told>()
-  let toldOf: RevocationLog | undefined
+  const told = createToldCache()
 
   const ring = (): void => {
     rings = true
@@ -47,23 +48,6 @@ export function createBroadcast(
     waiting = undefined
     offers = offersOf(from, offers)
   }
-  const since = (position: number): Told => {
-    const log = world?.log
-    if (!log) return []
-    if (toldOf !== log) {
-      toldOf = log
-      told = new Map()
-    }
-    const known = told.get(position)
-    if (known) return known
-    const fresh = entriesSince(log, position).map((revocations) => ({
-      head: revocations.head,
-      body: encode({ $case: 'revocations', revocations }),
-    }))
-    // Sidecars stand at few positions; a hostile one cannot make us keep more.
-    if (told.size < 64) told.set(position, fresh)
-    return fresh
-  }
   return {
     ring,
     settle() {
@@ -71,6 +55,10 @@ export function createBroadcast(
     },
     world: () => world,
     offer: (key) => (key === undefined ? undefined : offers.get(key)),
+    unserved: () =>
+      [...(world?.projections ?? [])].flatMap(([key, { digest }]) =>
+        offers.get(key)?.projection.digest === digest ? [] : [key],
+      ),
     take(next) {
       const before = world
       if (before && !(follows(next.table, before.table) && next.log.head >= before.log.head)) return false
@@ -80,7 +68,11 @@ export function createBroadcast(
         trust = { sequence: trustBundle.sequence, body: encode({ $case: 'trustBundle', trustBundle }) }
       }
       if (!before) renew(next)
-      else if (before.table !== next.table || before.projections !== next.projections) {
+      else if (
+        before.table !== next.table ||
+        before.projections !== next.projections ||
+        before.blob !== next.blob
+      ) {
         waiting ??= { since: now(), last: now() }
         waiting.last = now()
       }
@@ -90,7 +82,7 @@ export function createBroadcast(
     sources: (key) => ({
       trust: () => trust,
       revocationHead: () => world?.log.head ?? 0,
-      revocationsSince: since,
+      revocationsSince: (position) => (world ? told(world.log, position) : []),
       offer: () => offers.get(key() ?? ''),
     }),
     rung: () => bell.promise,
@@ -103,5 +95,26 @@ export function createBroadcast(
       bell = Promise.withResolvers<void>()
       return true
     },
+  }
+}
+
+/** Sidecars stand at few positions; a hostile one cannot make us keep more. */
+const POSITIONS = 64
+
+/** What is told of a log to those who stand at a position, encoded once. */
+function createToldCache(): (log: RevocationLog, position: number) => Told {
+  let told = new Map<number, Told>()
+  let of: RevocationLog | undefined
+  return (log, position) => {
+    if (of !== log) told = new Map()
+    of = log
+    const known = told.get(position)
+    if (known) return known
+    const fresh = entriesSince(log, position).map((revocations) => ({
+      head: revocations.head,
+      body: encode({ $case: 'revocations', revocations }),
+    }))
+    if (told.size < POSITIONS) told.set(position, fresh)
+    return fresh
   }
 }

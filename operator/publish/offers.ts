@@ -28,14 +28,18 @@ export interface Offer {
 type Former = ReadonlyMap<number, Snapshot>
 const FORMER = 3
 
-/** What may be served now: projections of which the stored table holds exactly the digest. Unchanged ones stay the same objects. */
+/**
+ * What may be served now: projections of which the stored table holds exactly the digest and whose files are at hand. Unchanged ones
+ * stay the same objects.
+ */
 export function offersOf(world: World, before: ReadonlyMap<string, Offer>): ReadonlyMap<string, Offer> {
   const offers = new Map<string, Offer>()
   for (const [key, projection] of world.projections) {
     const generation = servable(world.table, key, projection.digest)
     const old = before.get(key)
-    // What cannot be numbered yet leaves the former in place: the table follows, or this replica is behind.
-    if (generation === undefined) {
+    const complete = [...projection.blobs.keys()].every((sha256) => world.blob(sha256) !== undefined)
+    // What cannot be served yet leaves the former in place: table and files follow, or this replica is behind.
+    if (generation === undefined || !complete) {
       if (old && isServable(world, old)) offers.set(key, old)
     } else offers.set(key, createOffer(projection, generation, old))
   }

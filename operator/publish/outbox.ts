@@ -46,7 +46,7 @@ const OPEN = 16
 export function createOutbox(sources: Sources, now: Monotonic): Outbox {
   const nonces = createNonces<Sent>(now)
   const log = createRevocationTrack(sources.revocationHead, sources.revocationsSince)
-  const snapshots = createSnapshotTrack(sources.offer)
+  const snapshots = createSnapshotTrack(sources.offer, now)
   let trustSequence = 0
   const answered = (nonce: string, held: Held | undefined): Sent | undefined => {
     if (held) snapshots.holds(held.generation)

@@ -31,6 +31,8 @@ export interface PublisherStatus {
   readonly recalling: number
   readonly revocationHead: number
   readonly generation: number
+  /** Keys of projections whose newest content this replica cannot serve: not numbered, or files missing. Lasting, a fault. */
+  readonly unserved: readonly string[]
 }
 
 const TICK_MS = 50
@@ -80,6 +82,7 @@ export function createPublisher(config: PublisherConfig, ports: PublisherPorts):
       recalling: floor.recalling.size,
       revocationHead: broadcast.world()?.log.head ?? 0,
       generation: broadcast.world()?.table.counter ?? 0,
+      unserved: broadcast.unserved(),
     }),
   }
 }

@@ -64,6 +64,7 @@ export function createSession(stream: Writes, needs: SessionNeeds): Session {
       settleRecall(course)
       const late = LATE.find(({ when }) => when(course))
       if (late) end(course, late.code, late.why)
+      lane.wake()
     },
   }
 }

@@ -1,3 +1,4 @@
+import type { Monotonic } from '../ports.ts'
 import type { Offer } from './offers.ts'
 
 /** Which snapshot one sidecar has, and which is on its way. */
@@ -21,12 +22,15 @@ export interface SentSnapshot {
   readonly body: Buffer
 }
 
-export function createSnapshotTrack(offered: () => Offer | undefined): SnapshotTrack {
+/** After which a refused snapshot is offered once more: files that did not come in time, a sidecar that was short of memory. */
+export const RETRY_MS = 60_000
+
+export function createSnapshotTrack(offered: () => Offer | undefined, now: Monotonic): SnapshotTrack {
   let generation = 0
   let effective: Offer | undefined
   let terms = ''
   let underWay: Offer | undefined
-  let refused = -1
+  let refused = { generation: -1, at: 0 }
   let wholeOnly = false
 
   const inEffect = (): Offer | undefined => {
@@ -44,8 +48,8 @@ export function createSnapshotTrack(offered: () => Offer | undefined): SnapshotT
     next() {
       const offer = offered()
       // One at a time: what changes meanwhile coalesces. A number that is not greater would be refused; the leader gives a new one.
-      const wanted = offer && !underWay && offer.generation > generation && offer.generation !== refused
-      if (!wanted) return undefined
+      if (!offer || underWay || offer.generation <= generation) return undefined
+      if (offer.generation === refused.generation && now() - refused.at < RETRY_MS) return undefined
       const delta = wholeOnly ? undefined : offer.since(generation)
       const whole = !delta || delta.length >= offer.whole().length
       underWay = offer
@@ -67,7 +71,7 @@ export function createSnapshotTrack(offered: () => Offer | undefined): SnapshotT
     nacked(sent) {
       ended(sent)
       // A difference may be refused for what it builds on; the whole has no such excuse.
-      if (sent.whole) refused = sent.offer.generation
+      if (sent.whole) refused = { generation: sent.offer.generation, at: now() }
       else wholeOnly = true
     },
     holds(held) {

@@ -14,7 +14,7 @@ export interface World {
   readonly table: GenerationTable
   /** By key. */
   readonly projections: ReadonlyMap<string, Projection>
-  /** Content by SHA-256, hex. */
+  /** Content by SHA-256, hex. Another function whenever there is other content. */
   readonly blob: (sha256: string) => Buffer | undefined
 }
 

@@ -297,6 +297,26 @@ describe('generations', () => {
     await a.until('snapshot')
   })
 
+  test('a replica that lacks the files of a policy offers the one before, and the new one once they are there', async () => {
+    await using stage = await openStage()
+    const first = worldOf({ cluster: shop(['a']) })
+    stage.publisher.update(first)
+    const a = stage.sidecar('a')
+    await a.until('snapshot')
+    const next = worldOf({
+      cluster: shop(['a'], put('bundles', 'shop/rules', bundle('r2'))),
+      table: first.table,
+    })
+    stage.publisher.update({ ...next, blob: () => undefined })
+    await eventually(() => stage.publisher.status().unserved.length === 1, 'it says so')
+    expect(stage.publisher.status().unserved).toEqual(['shop/front'])
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    expect(a.held().generation).toBe(1)
+    stage.publisher.update(next)
+    await eventually(() => a.held().generation === 2, 'it has the new one')
+    expect(stage.publisher.status().unserved).toEqual([])
+  })
+
   test('a world older than the present one is not taken', async () => {
     await using stage = await openStage()
     const old = worldOf({ cluster: shop(['a']), log: denying('x') })

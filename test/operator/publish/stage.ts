@@ -61,6 +61,9 @@ export interface Facts {
   readonly blobs?: ReadonlyMap<string, Buffer>
 }
 
+/** For tests in which nobody asks for files. */
+const ANY_FILE = (): Buffer => Buffer.alloc(1)
+
 /** What the leader would have stored for this cluster. */
 export function worldOf({
   cluster,
@@ -74,7 +77,7 @@ export function worldOf({
     trustBundle: trust,
     log,
     table: allocate(table, digestsOf(projections)),
-    blob: (sha256) => blobs?.get(sha256),
+    blob: blobs ? (sha256) => blobs.get(sha256) : ANY_FILE,
   })
 }
 
