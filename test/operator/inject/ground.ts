@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process'
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import type { IncomingHttpHeaders } from 'node:http'
 import { request } from 'node:https'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { parseAllDocuments } from 'yaml'
@@ -125,7 +126,7 @@ export interface Manifest {
 
 /** The admission folder of the chart alone, rendered by helm, so that a test does not depend on the rest of the chart. */
 export async function rendered(): Promise<readonly Manifest[]> {
-  const parent = join(process.env['TMPDIR'] ?? '/tmp', 'portcullis-admission-')
+  const parent = join(tmpdir(), 'portcullis-admission-')
   const directory = mkdtempSync(parent)
   try {
     mkdirSync(join(directory, 'templates'))
