@@ -107,8 +107,9 @@ function pathToRoot(
   if (!root) return 'not issued by a root of the trust bundle'
   const path = anchored ? presented : [...presented, root]
   if (path.length > MAX_PATH) return `path of ${path.length} certificates`
-  const gap = path.findIndex((one, index) => {
-    const issuer = path[index + 1]
+  // The last step, to the root, was taken above; or the root itself was presented, and is the last.
+  const gap = presented.findIndex((one, index) => {
+    const issuer = presented[index + 1]
     return issuer !== undefined && !issued(issuer, one)
   })
   return gap < 0 ? path : `certificate ${gap} is not issued by certificate ${gap + 1}`
