@@ -1,0 +1,115 @@
+// The sample application of the end-to-end tests, as it runs in its pods: it asks its sidecar once on request, or keeps asking and
+// remembers what it was told. It never decides anything itself.
+import { createServer } from 'node:http'
+import { createAuthorizerClient, isAllowance } from '../../../contracts/client.ts'
+
+interface Question {
+  readonly token: string
+  readonly action: string
+  readonly stored: {
+    readonly type: string
+    readonly id: string
+    readonly tenant: string
+    readonly owner: string
+  }
+}
+
+const client = createAuthorizerClient({ target: process.env['PORTCULLIS_TARGET'] ?? '', deadlineMs: 1_000 })
+
+async function ask({ token, action, stored }: Question): Promise<string> {
+  const decision = await client.check({
+    headers: [{ name: 'authorization', value: `Bearer ${token}` }],
+    method: 'GET',
+    url: 'https://api.demo.example/',
+    action,
+    resource: { stored },
+  })
+  return isAllowance(decision) ? 'allow' : decision.diagnostic.reason
+}
+
+interface Change {
+  readonly at: number
+  readonly outcome: string
+}
+
+// Streams of questions by name; each remembers how many of each outcome there were and when the outcome changed.
+interface Traffic {
+  question: Question
+  counts: Record<string, number>
+  changes: Change[]
+  readonly timer: NodeJS.Timeout
+}
+const streams = new Map<string, Traffic>()
+
+function start(name: string, question: Question, everyMs: number): void {
+  const former = streams.get(name)
+  if (former) {
+    former.question = question
+    return
+  }
+  const traffic: Traffic = {
+    question,
+    counts: {},
+    changes: [],
+    timer: setInterval(() => void tick(), everyMs),
+  }
+  const tick = async (): Promise<void> => {
+    const outcome = await ask(traffic.question)
+    traffic.counts[outcome] = (traffic.counts[outcome] ?? 0) + 1
+    if (traffic.changes.at(-1)?.outcome !== outcome) traffic.changes.push({ at: Date.now(), outcome })
+  }
+  streams.set(name, traffic)
+}
+
+const server = createServer((request, response) => {
+  const chunks: Buffer[] = []
+  request.on('data', (chunk: Buffer) => chunks.push(chunk))
+  request.on('end', () => {
+    const body =
+      chunks.length > 0 ? (JSON.parse(Buffer.concat(chunks).toString('utf8')) as Record<string, unknown>) : {}
+    answer(request.url ?? '/', body).then(
+      (value) => response.end(JSON.stringify(value)),
+      (cause: unknown) => {
+        response.statusCode = 500
+        response.end(String(cause))
+      },
+    )
+  })
+})
+
+async function answer(url: string, body: Record<string, unknown>): Promise<unknown> {
+  const question = body as unknown as Question
+  const name = String(body['name'] ?? 'default')
+  switch (url) {
+    case '/check':
+      return { outcome: await ask(question) }
+    case '/traffic/start':
+      start(name, question, Number(body['everyMs'] ?? 100))
+      return {}
+    case '/traffic/read': {
+      const found = streams.get(name)
+      return { counts: found?.counts ?? {}, changes: found?.changes ?? [] }
+    }
+    case '/traffic/reset': {
+      const found = streams.get(name)
+      if (found) {
+        found.counts = {}
+        found.changes = []
+      }
+      return {}
+    }
+    case '/traffic/stop': {
+      const found = streams.get(name)
+      if (found) clearInterval(found.timer)
+      streams.delete(name)
+      return {}
+    }
+    case '/env':
+      return { names: Object.keys(process.env).sort(), values: process.env }
+    default:
+      return { ok: true }
+  }
+}
+
+server.listen(8080, '0.0.0.0')
+process.on('SIGTERM', () => server.close(() => process.exit(0)))
