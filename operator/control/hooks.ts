@@ -1,6 +1,7 @@
 import type { KeyRotation } from '../../contracts/crd/key-rotation.ts'
 import type { CertificateMaker, CertificateStore, Hooks } from '../inject/certificates.ts'
 import { createCertificates, STORE_NAME } from '../inject/certificates.ts'
+import { createPublished } from '../inject/published.ts'
 import type { Facts, Profile } from '../inject/sidecar.ts'
 import { openWebhook, type RunningWebhook } from '../inject/webhook.ts'
 import { expectValue, faultOf, listOf, recordOf, textOf } from '../kube/answer.ts'
@@ -91,6 +92,17 @@ export function createHookRoom(needs: HookNeeds): HookRoom {
 
 function webhookNeeds(needs: HookNeeds) {
   const { watch, ports } = needs
+  // What is injected is what the guard policy already compares with: a profile that has just changed waits for its status.
+  const published = createPublished()
+  const observe = () => {
+    const profile = profileNamed(watch, needs.profile)
+    if (profile)
+      published.observe(
+        { profile, facts: needs.facts() },
+        watch.kinds.SidecarProfile.store.get(needs.profile)?.parsed.status?.injection,
+      )
+    return published.current()
+  }
   return {
     monotonic: ports.monotonic,
     sleep: ports.sleep,
@@ -99,8 +111,8 @@ function webhookNeeds(needs: HookNeeds) {
     profile: needs.profile,
     now: ports.now,
     momentOf: parseTime,
-    facts: needs.facts,
-    injected: () => profileNamed(watch, needs.profile),
+    facts: () => observe()?.facts ?? needs.facts(),
+    injected: () => observe()?.profile,
     policies: () => watch.kinds.AccessPolicy.store.list().map(({ parsed }) => parsed),
     keys: (trustDomain: string, use: KeyRotation['spec']['use']) => keysOf(watch, trustDomain, use),
   }
@@ -183,8 +195,6 @@ function hooksOf(transport: Transport): Hooks {
         const webhooks = webhooksIn(found).map((hook) => ({
           name: hook.name,
           clientConfig: { caBundle: Buffer.from(caBundle).toString('base64') },
-          admissionReviewVersions: hook.admissionReviewVersions,
-          sideEffects: hook.sideEffects,
         }))
         const applied = await apply(
           transport,
@@ -205,8 +215,6 @@ function webhooksIn(configuration: KubeObject) {
     return {
       name: textOf(hook['name']),
       caBundle: typeof caBundle === 'string' ? Buffer.from(caBundle, 'base64').toString('utf8') : '',
-      admissionReviewVersions: listOf(hook['admissionReviewVersions']),
-      sideEffects: textOf(hook['sideEffects']),
     }
   })
 }
