@@ -3,7 +3,7 @@ import type { Held, Recalled } from '../../contracts/gen/portcullis/feed/v1/feed
 import type { Acks } from './acks.ts'
 import type { Broadcast } from './broadcast.ts'
 import { type PeerOf, podUidOf } from './peer.ts'
-import { placeOf, recallable } from './recall.ts'
+import { believableOf, placeOf, recallable } from './recall.ts'
 import type { AskKeys } from './refresh.ts'
 import { createSession, type Session } from './session.ts'
 import type { PublisherConfig, PublisherPorts } from './settings.ts'
@@ -27,6 +27,8 @@ export interface Floor {
   /** Calls that have not ended yet, by UID: one that does not read cannot be ended. */
   readonly open: Map<string, number>
   readonly ask: AskKeys
+  /** Aborted: nobody is let in any more. */
+  readonly closing: AbortSignal
 }
 
 export interface Attached {
@@ -52,11 +54,12 @@ type Refusal = readonly [status, string]
 const NO_CONTROL_SVID: Refusal = [status.UNAUTHENTICATED, 'not the control SVID of a pod']
 
 function refusalOf(
-  { broadcast, open, sessions, config }: Floor,
+  { broadcast, open, sessions, config, closing }: Floor,
   uid: string | undefined,
 ): Refusal | undefined {
   const world = broadcast.world()
   if (uid === undefined) return NO_CONTROL_SVID
+  if (closing.aborted) return [status.UNAVAILABLE, 'this replica is going; connect again']
   if (!world) return [status.UNAVAILABLE, 'this replica does not know the cluster yet']
   if (!world.pods.has(uid)) return [status.PERMISSION_DENIED, 'no living pod with a sidecar has this UID']
   const crowded = !sessions.has(uid) && sessions.size >= config.streams
@@ -142,10 +145,10 @@ async function remember(
   { generation, revocationHead }: Held,
   told: Recalled,
 ): Promise<string | undefined> {
-  const pod = broadcast.world()?.pods.get(uid)
-  if (!pod) return 'the pod is no more'
-  const issuers = new Set(broadcast.offer(pod.projection)?.projection.issuers.keys())
-  const entries = recallable(told, issuers)
+  const world = broadcast.world()
+  const pod = world?.pods.get(uid)
+  if (!world || !pod) return 'the pod is no more'
+  const entries = recallable(told, believableOf(world, pod))
   const problem = await ports
     .recalled({ pod, generation, revocationHead, entries })
     .catch((cause) => (cause instanceof Error ? cause.message : 'unknown'))

@@ -53,6 +53,7 @@ export function createPublisher(config: PublisherConfig, ports: PublisherPorts):
     askedAt: new Map(),
     open: new Map(),
     ask: createRefresher(ports.refreshKeys, closing.signal),
+    closing: closing.signal,
   }
   return {
     update(world) {

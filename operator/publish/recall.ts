@@ -11,17 +11,37 @@ export function placeOf({ table, log }: World, held: Held, cap: number): 'known'
   return held.generation <= table.counter && knows(log, held.revocationHead) ? 'known' : 'forgotten'
 }
 
-const ENTRIES = 20_000
-
-/** What may be believed of what one sidecar recalls: deny facts, and only of issuers that it is to believe itself. */
-export function recallable({ revocations }: Recalled, issuers: ReadonlySet<string>): readonly Revocation[] {
-  return (revocations?.entries ?? [])
-    .slice(0, ENTRIES)
-    .filter(isWellFormed)
-    .filter(({ issuer }) => issuers.has(issuer))
+/**
+ * Whether a sidecar may have us deny tokens of an issuer: one that it is to believe itself, or that nobody in another namespace is to
+ * believe. The second is for a database so old that it lacks what made the sidecar believe the issuer.
+ */
+export function believableOf(
+  { projections }: World,
+  pod: { readonly namespace: string; readonly projection: string },
+): (issuer: string) => boolean {
+  const own = projections.get(pod.projection)?.issuers
+  const elsewhere = new Set(
+    [...projections].flatMap(([key, { issuers }]) =>
+      key.startsWith(`${pod.namespace}/`) ? [] : [...issuers.keys()],
+    ),
+  )
+  return (issuer) => own?.has(issuer) === true || !elsewhere.has(issuer)
 }
 
-function isWellFormed({ id, subject, expiresAtMs, issuedBeforeMs }: Revocation): boolean {
-  if (id.length === 0 || id.length > 128 || expiresAtMs <= 0 || !subject) return false
+const ENTRIES = 20_000
+
+/** What may be believed of what one sidecar recalls: deny facts in good form, of such issuers. */
+export function recallable(
+  { revocations }: Recalled,
+  believable: (issuer: string) => boolean,
+): readonly Revocation[] {
+  return (revocations?.entries ?? [])
+    .slice(0, ENTRIES)
+    .filter((entry) => isWellFormed(entry) && believable(entry.issuer))
+}
+
+function isWellFormed({ id, issuer, subject, expiresAtMs, issuedBeforeMs }: Revocation): boolean {
+  if (id.length === 0 || id.length > 128 || issuer.length === 0 || issuer.length > 512) return false
+  if (expiresAtMs <= 0 || !subject) return false
   return subject.$case !== 'everything' || issuedBeforeMs > 0
 }

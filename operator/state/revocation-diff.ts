@@ -33,6 +33,8 @@ export function diffRevocations(
   }
   for (const [id, entry] of wanted) {
     const known = log.live.get(id)
+    // The fleet remembers that it was made to last longer: this object was restored from before that.
+    if (known?.recalled && known.entry.expiresAtMs > entry.expiresAtMs) continue
     if (!known || known.recalled || !same(known.entry, entry)) {
       changes.push({ op: 'add', entry, recalled: false })
     }

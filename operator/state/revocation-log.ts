@@ -200,7 +200,11 @@ export function merge(
 ): Appended {
   const missing = new Map<string, Revocation>()
   for (const { entries } of recalled) {
-    for (const entry of entries) if (!log.live.has(entry.id)) missing.set(entry.id, entry)
+    for (const entry of entries) {
+      const known = missing.get(entry.id) ?? log.live.get(entry.id)?.entry
+      // Of two that differ in when they end, the later one denies what the other does, and more.
+      if (!known || known.expiresAtMs < entry.expiresAtMs) missing.set(entry.id, entry)
+    }
   }
   const seen = Math.max(0, ...recalled.map(({ head }) => head))
   if (missing.size === 0 && seen <= log.head) return { ok: true, log }

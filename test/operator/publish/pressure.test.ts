@@ -12,7 +12,7 @@ import {
   merge,
   type RevocationLog,
 } from '../../../operator/state/revocation-log.ts'
-import { bundle, keys, put, shop, uidOf } from '../state/objects.ts'
+import { accessPolicy, bundle, keys, put, shop, tokenIssuer, uidOf } from '../state/objects.ts'
 import { eventually, NOTHING, type Obedient, openStage, podId, subscribe, worldOf } from './stage.ts'
 
 const UID = uidOf('shop/a')
@@ -343,7 +343,17 @@ describe('unknown kids', () => {
 })
 
 describe('a database that was restored to an older state', () => {
-  const old = worldOf({ cluster: shop(['a', 'b', 'c']), log: log(EMPTY_LOG, 'x') })
+  const cluster = shop(
+    ['a', 'b', 'c'],
+    put('tokenIssuers', 'other/foreign', tokenIssuer('other', 'foreign')),
+    put('bundles', 'other/rules', bundle('r1')),
+    put(
+      'accessPolicies',
+      'other/theirs',
+      accessPolicy('other', 'theirs', { issuers: [{ name: 'foreign' }] }),
+    ),
+  )
+  const old = worldOf({ cluster, log: log(EMPTY_LOG, 'x') })
   const recalling = (client: Obedient, entries: readonly Revocation[]) =>
     client.on(({ response }) => {
       if (response.$case !== 'recall') return
@@ -368,7 +378,6 @@ describe('a database that was restored to an older state', () => {
           await storing
           const merged = merge(world.log, [{ head: what.revocationHead, entries: what.entries }])
           if (!merged.ok) return merged.why
-          const cluster = shop(['a', 'b', 'c'])
           world = worldOf({ cluster, log: merged.log, table: raise(world.table, what.generation) })
           stage.publisher.update(world)
           return undefined
@@ -381,6 +390,7 @@ describe('a database that was restored to an older state', () => {
       entry('x'),
       entry('y'),
       entry('z', 'https://foreign.example'),
+      entry('old', 'https://forgotten.example'),
       { ...entry('w'), subject: undefined },
     ])
     await eventually(() => told.length === 1, 'it was asked')
@@ -393,7 +403,7 @@ describe('a database that was restored to an older state', () => {
     stored()
     const full = await a.until('revocations', ({ revocations }) => revocations.head > 3)
     expect(full.response.revocations.base).toBe(0)
-    expect(full.response.revocations.entries.map(({ id }) => id)).toEqual(['x', 'y'])
+    expect(full.response.revocations.entries.map(({ id }) => id)).toEqual(['x', 'y', 'old'])
     await a.until('snapshot', ({ snapshot }) => snapshot.generation > 40)
     await b.until('snapshot', ({ snapshot }) => snapshot.generation > 40)
     await b.until('heartbeat')
@@ -447,6 +457,7 @@ test('a replica that goes sends everybody away, to connect elsewhere', async () 
   await a.until('snapshot')
   stage.stop()
   expect((await a.ended).code).toBe(status.UNAVAILABLE)
+  expect((await stage.sidecar('a').ended).code).toBe(status.UNAVAILABLE)
 })
 
 test('bytes that are no request end the stream', async () => {

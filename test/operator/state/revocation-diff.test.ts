@@ -88,6 +88,12 @@ describe('what changes when', () => {
     if (!recalled.ok) throw new Error(recalled.why)
     expect(diffRevocations(recalled.log, [], named, AT).changes).toEqual([])
     expect(diffRevocations(recalled.log, [], named, entry.expiresAtMs).changes).toHaveLength(1)
+    // An object from before it was made to last longer does not shorten it.
+    const lasting = append(EMPTY_LOG, [
+      { op: 'add', entry: { ...entry, expiresAtMs: entry.expiresAtMs + 1 }, recalled: true },
+    ])
+    if (!lasting.ok) throw new Error(lasting.why)
+    expect(diffRevocations(lasting.log, [one], named, AT).changes).toEqual([])
     // Its object is back: from now on it goes when that goes.
     const owned = following(recalled.log, [one])
     expect(diffRevocations(owned, [], named, AT).changes).toHaveLength(1)

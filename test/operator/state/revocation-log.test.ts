@@ -167,6 +167,15 @@ test('a rolled back log takes in what two sidecars of different age remember, an
   expect(merge(two.log, [{ head: newer.head, entries: [entry('a')] }])).toEqual(two)
 })
 
+test('of an entry that was made to last longer after the backup, the longer life is relearnt', () => {
+  const log = appended(EMPTY_LOG, add('a', 1_000))
+  const ends = (recalled: Revocation) => {
+    const merged = merge(log, [{ head: 5, entries: [recalled] }])
+    return merged.ok ? merged.log.live.get('a')?.entry.expiresAtMs : undefined
+  }
+  expect([entry('a', 999), entry('a', 1_000), entry('a', 1_001)].map(ends)).toEqual([1_000, 1_000, 1_001])
+})
+
 // ---- the database: an object store that is written step by step and may be restored to any earlier state
 
 type Store = ReadonlyMap<number, string>
