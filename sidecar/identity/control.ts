@@ -1,9 +1,8 @@
-import { status } from '@grpc/grpc-js'
 import { createCsr } from '../../contracts/csr.ts'
 import type { Now, Random, Report, Sleep } from '../ports.ts'
 import type { IdentitySettings } from '../settings.ts'
 import { acceptSvid, type Credential, newKey, usable } from './credential.ts'
-import { codeOf, type Issuer, problemOf } from './issuer.ts'
+import { type Issuer, problemOf } from './issuer.ts'
 import { createLive } from './live.ts'
 import { createRenewer, renewalMoment } from './renewal.ts'
 import { readPodToken } from './token-file.ts'
@@ -53,12 +52,13 @@ export function createControl(settings: IdentitySettings, needs: ControlNeeds): 
     return credential && usable(credential, trust.current(), wall()) ? credential : undefined
   }
   const renew = async (signal: AbortSignal): Promise<void> => {
-    // A lapsed SVID, one whose root was revoked, or one that the issuer does not know any more: begin again with the token alone.
+    // A lapsed SVID, one whose root was revoked, or one that has just led nowhere: begin again with the token alone.
     const own = disowned ? undefined : current()
     const privateKey = own ? newKey() : pinnedKey
     const token = await readPodToken(settings.tokenFile, settings.audience)
     const answer = await issuer.control({ csr: createCsr(privateKey), token }, own, signal).catch((cause) => {
-      disowned = own !== undefined && codeOf(cause) === status.UNAUTHENTICATED
+      // It may be the SVID that is not taken any more, and an issuer that does not take it may end the connection without a word.
+      disowned = own !== undefined
       throw cause
     })
     if (answer.bundle) requireTaken(trust, answer.bundle)

@@ -4,10 +4,11 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import type { X509Trust } from '../../../contracts/spiffe.ts'
 import { createBuckets } from '../../../operator/identity/bucket.ts'
 import { createIssue } from '../../../operator/identity/issue.ts'
 import { issuerServices } from '../../../operator/identity/service.ts'
-import { createLive } from '../../../operator/mesh/live.ts'
+import { createLive, type Source } from '../../../operator/mesh/live.ts'
 import { type MeshServer, openMeshServer } from '../../../operator/mesh/server.ts'
 import { validateJwtSvid } from '../../../sidecar/identity/validate-jwt.ts'
 import { until } from '../../fixtures/process.ts'
@@ -33,8 +34,11 @@ let domain: Domain
 let serverSvid: ReturnType<Domain['svid']>
 let registry: MemoryRegistry
 let server: MeshServer
+let trust: Source<X509Trust>
 let denials: string[]
 let issued: string[]
+/** Connections that were ended for what they showed. */
+let refused: string[]
 let directory: string
 let life: AbortController
 let parts: ReturnType<typeof identitiesIn>
@@ -45,10 +49,11 @@ beforeEach(async () => {
   domain = await openDomain()
   serverSvid = domain.svid('/portcullis/operator/issuer/i-1')
   registry = memoryRegistry(POD)
-  ;[denials, issued, failures] = [[], [], []]
+  ;[denials, issued, failures, refused] = [[], [], [], []]
   life = new AbortController()
   directory = mkdtempSync(join(tmpdir(), 'portcullis-real-'))
   writeFileSync(join(directory, 'token'), tokenFor())
+  trust = createLive(domain.trust())
   server = await openIssuer(0)
   parts = startSidecar()
 })
@@ -82,7 +87,7 @@ function openIssuer(port: number): Promise<MeshServer> {
     listen: { host: '127.0.0.1', port },
     services: (peerOf) => issuerServices({ issue, authority, record, trustDomain: TD }, peerOf),
     identity: createLive(serverSvid),
-    trust: createLive(domain.trust()),
+    trust,
     clientCertificate: 'optional',
     limits: {
       connections: 20,
@@ -94,7 +99,7 @@ function openIssuer(port: number): Promise<MeshServer> {
     },
     now: time.now,
     sleep,
-    refused: (why) => void denials.push(`refused: ${why}`),
+    refused: (why) => void refused.push(why),
   })
 }
 
@@ -177,10 +182,24 @@ test('gone until everything lapsed, the issuer takes the bootstrap with the pinn
   expect(denials).toEqual([])
 })
 
+test('an issuer that does not know our root any more is not hammered, and then asked with the token alone', async () => {
+  await count('workload', 1)
+  const other = await openDomain()
+  trust.set(other.trust())
+  await time.advance(LIFE_MS / 2 + 1_000)
+  await until('a failure', () => failures[0])
+  expect(failures[0]).toMatch(/^UNAVAILABLE: /)
+  // Three connections a call, and at most one call of each kind is under way.
+  expect(refused.length).toBeLessThanOrEqual(3 * (failures.length + 2))
+  await time.advance(1_000)
+  await count('control', 2)
+  expect(parts.control.current()).toBeDefined()
+})
+
 test('another key with the same token is refused and told, and the sidecar’s own goes on', async () => {
   await count('workload', 1)
   const thief = startSidecar()
-  await until('a refusal', () => denials[0])
+  await until('a refusal', () => failures[0])
   expect(denials[0]).toBe('control key_pinned')
   expect(failures[0]).toMatch(/^PERMISSION_DENIED: key_pinned: another key of this pod/)
   expect(thief.control.current()).toBeUndefined()
