@@ -1,10 +1,13 @@
+import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { TrustBundle } from '../../../contracts/gen/portcullis/identity/v1/identity.ts'
 import { verifyX509Svid } from '../../../contracts/spiffe.ts'
+import { createAuthority } from '../../../operator/identity/authority.ts'
 import { decodeBundle } from '../../../operator/identity/bundle.ts'
 import { dueRotations } from '../../../operator/identity/expiry.ts'
 import { type KeeperNeeds, keepKeys, readKeys } from '../../../operator/identity/key-keeper.ts'
+import type { Keys } from '../../../operator/identity/keys.ts'
 import type { Shelf } from '../../../operator/identity/ports.ts'
 import { activeOf, type Ring, standbysOf, USES, type Use } from '../../../operator/identity/ring.ts'
 import { plan, type Rotation, type Verifiers } from '../../../operator/identity/rotation.ts'
@@ -167,6 +170,42 @@ describe('a revocation', () => {
   })
 })
 
+test('a bundle that another leader kept from being stored publishes nothing', async () => {
+  const world = await openWorld()
+  const { cabinet, needs } = world.domain
+  world.rotations.push(rotation())
+  cabinet.trouble = (_write, name) => (name === 'portcullis-trust-bundle' ? 'conflict' : 'none')
+  expect(await keepKeys(needs, never)).toBe('again')
+  const shelf = cabinet.shelves.get('Secret/portcullis-jwt-keys')
+  const ring = JSON.parse(Buffer.from(shelf?.content['ring'] ?? []).toString()) as Ring
+  const fresh = ring.keys.filter(({ publishedSequence }) => publishedSequence === undefined)
+  expect(fresh.map(({ state }) => state)).toEqual(['Published'])
+})
+
+test('a key that no stored bundle carries signs nothing', async () => {
+  const domain = await openDomain()
+  const reading = domain.reading()
+  const hidden = (use: Use): Keys => ({
+    ...reading.keys[use],
+    ring: { use, keys: reading.keys[use].ring.keys.map(({ publishedSequence: _, ...key }) => key) },
+  })
+  const keys = {
+    X509CA: hidden('X509CA'),
+    JWTSVID: hidden('JWTSVID'),
+    BundleSigning: hidden('BundleSigning'),
+  }
+  const needs = { monotonic: () => 0, entropy: randomBytes, replica: 'r' }
+  const authority = createAuthority({ ...needs, reading: () => ({ ...reading, keys }) })
+  const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const path = '/ns/a/sa/b'
+  expect(() => authority.signX509({ path, publicKey, ttlMs: 60_000 }, domain.now)).toThrow(
+    /not published yet/,
+  )
+  expect(() => authority.signBundle(Buffer.alloc(32))).toThrow(/not published yet/)
+  const jwt = authority.signJwt({ path, audience: ['a'], ttlMs: 60_000 }, domain.now)
+  await expect(jwt).rejects.toThrow(/not published yet/)
+})
+
 test('after the state was restored from an older copy, the sequence goes on above what the fleet has seen', async () => {
   let seen = 0
   const domain = await openDomain({ fleetSequence: () => seen })
@@ -314,6 +353,7 @@ function checkRing(secret: Shelf['content'], bundle: TrustBundle): void {
   const signing = active.filter(({ publishedSequence }) => publishedSequence !== undefined)
   for (const { publishedSequence } of signing) expect(publishedSequence).toBeLessThanOrEqual(bundle.sequence)
   if (ring.use !== 'X509CA') expect(published).toEqual(expect.arrayContaining(signing.map(({ id }) => id)))
+  else expect(bundle.x509Roots.length).toBeGreaterThanOrEqual(2)
   // A key that ended has no private half left.
   const ended = ring.keys.filter(({ state }) => ['Retiring', 'Retired', 'Revoked'].includes(state))
   for (const { id } of ended) expect(secret[`${id}.key`]).toBeUndefined()
