@@ -52,7 +52,13 @@ export async function subscribe(
   needs.believe.greet()
   const receive = createReceiver(needs, { send, end, signal: within })
   stream.on('data', (message: SubscribeResponse) => {
-    if (!within.aborted) receive(message)
+    if (within.aborted) return
+    try {
+      receive(message)
+    } catch {
+      // Thrown here it would end the program, and with it every answer.
+      end('a message broke what takes it')
+    }
   })
   send({ $case: 'hello', hello: { held: needs.held(), version: needs.version } })
   needs.questions.through((kidUnknown) => send({ $case: 'kidUnknown', kidUnknown }))
