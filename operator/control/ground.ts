@@ -118,8 +118,16 @@ export function hookNeeds(
 export function adminView({ causes, ledger, desk, leads }: Ground, { record }: ControlPorts): AdminView {
   return {
     notReadyBecause: () => [...causes.values()].flatMap((cause) => cause() ?? []),
-    remarks: () => [...ledger.problems()].map(([name, problem]) => `${name}: ${problem}`),
-    facts: () => ({ ...desk.publisher?.status(), leading: Number(leads()) }),
+    remarks: () => [
+      ...[...ledger.problems()].map(([name, problem]) => `${name}: ${problem}`),
+      ...(desk.publisher?.status().unserved ?? []).map(
+        (key) => `projection ${key}: its newest content is not served here`,
+      ),
+    ],
+    facts: () => {
+      const { unserved = [], ...counts } = desk.publisher?.status() ?? {}
+      return { ...counts, unserved: unserved.length, leading: Number(leads()) }
+    },
     metrics: () => record.text(),
     metricsType: record.contentType,
   }

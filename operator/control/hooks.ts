@@ -1,7 +1,7 @@
 import type { KeyRotation } from '../../contracts/crd/key-rotation.ts'
 import type { CertificateMaker, CertificateStore, Hooks } from '../inject/certificates.ts'
 import { createCertificates, STORE_NAME } from '../inject/certificates.ts'
-import { createPublished } from '../inject/published.ts'
+import { createPublished, type Template } from '../inject/published.ts'
 import type { Facts, Profile } from '../inject/sidecar.ts'
 import { openWebhook, type RunningWebhook } from '../inject/webhook.ts'
 import { expectValue, faultOf, listOf, recordOf, textOf } from '../kube/answer.ts'
@@ -50,6 +50,17 @@ const CONFIGURATIONS: readonly (readonly [Resource, string])[] = [
 export function createHookRoom(needs: HookNeeds): HookRoom {
   let running: Promise<RunningWebhook> | undefined
   let problem = ''
+  // What is injected is what the guard policy already compares with: a profile that has just changed waits for its status.
+  const published = createPublished()
+  const template = (): Template | undefined => {
+    const profile = profileNamed(needs.watch, needs.profile)
+    const status = needs.watch.kinds.SidecarProfile.store.get(needs.profile)?.parsed.status
+    published.observe(profile && { profile, facts: needs.facts() }, status?.injection)
+    return published.current()
+  }
+  const stop = needs.watch.subscribe((what) => {
+    if (what === 'SidecarProfile') template()
+  })
   const certificates = createCertificates({
     maker: needs.maker,
     store: storeIn(needs.transport, needs.namespace),
@@ -64,7 +75,7 @@ export function createHookRoom(needs: HookNeeds): HookRoom {
             webhook.serve(pair)
             return webhook
           })
-        : openWebhook({ host: '0.0.0.0', port: needs.port }, pair, webhookNeeds(needs))
+        : openWebhook({ host: '0.0.0.0', port: needs.port }, pair, webhookNeeds(needs, template))
       running.catch((cause: unknown) => {
         problem = Fault.from(cause).message
       })
@@ -74,6 +85,7 @@ export function createHookRoom(needs: HookNeeds): HookRoom {
     notReadyBecause: () => (problem ? `webhook: ${problem}` : certificates.notReadyBecause()),
     async run(signal) {
       while (!signal.aborted) {
+        template()
         await certificates.pass(needs.leads(), signal).catch((cause: unknown) => {
           if (!signal.aborted)
             needs.ports.report('webhook_certificates_failed', { problem: Fault.from(cause).message })
@@ -84,25 +96,15 @@ export function createHookRoom(needs: HookNeeds): HookRoom {
       }
     },
     async [Symbol.asyncDispose]() {
+      stop()
       const webhook = await running?.catch(() => undefined)
       await webhook?.[Symbol.asyncDispose]()
     },
   }
 }
 
-function webhookNeeds(needs: HookNeeds) {
+function webhookNeeds(needs: HookNeeds, template: () => Template | undefined) {
   const { watch, ports } = needs
-  // What is injected is what the guard policy already compares with: a profile that has just changed waits for its status.
-  const published = createPublished()
-  const observe = () => {
-    const profile = profileNamed(watch, needs.profile)
-    if (profile)
-      published.observe(
-        { profile, facts: needs.facts() },
-        watch.kinds.SidecarProfile.store.get(needs.profile)?.parsed.status?.injection,
-      )
-    return published.current()
-  }
   return {
     monotonic: ports.monotonic,
     sleep: ports.sleep,
@@ -111,8 +113,8 @@ function webhookNeeds(needs: HookNeeds) {
     profile: needs.profile,
     now: ports.now,
     momentOf: parseTime,
-    facts: () => observe()?.facts ?? needs.facts(),
-    injected: () => observe()?.profile,
+    facts: () => template()?.facts ?? needs.facts(),
+    injected: () => template()?.profile,
     policies: () => watch.kinds.AccessPolicy.store.list().map(({ parsed }) => parsed),
     keys: (trustDomain: string, use: KeyRotation['spec']['use']) => keysOf(watch, trustDomain, use),
   }
