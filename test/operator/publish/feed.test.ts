@@ -202,6 +202,7 @@ describe('what is sent', () => {
       const isPolicy = response.$case === 'snapshot' || response.$case === 'delta'
       if (response.$case === 'snapshot' && !refusing)
         held = { ...held, generation: response.snapshot.generation }
+      if (response.$case === 'trustBundle') held = { ...held, trustSequence: response.trustBundle.sequence }
       if (!nonce) return
       if (isPolicy && refusing)
         client.send({ $case: 'nack', nack: { nonce, held, problems: ['policy: selftest 3 failed'] } })
@@ -226,6 +227,10 @@ describe('what is sent', () => {
     await client.until('trustBundle', ({ trustBundle: bundleNow }) => bundleNow.sequence === 2)
     expect(client.received.slice(count).filter(({ response }) => response.$case === 'snapshot')).toEqual([])
     // Another kind of acknowledgement does not hide it.
+    await eventually(
+      () => stage.publisher.states()[0]?.trustSequence === 2,
+      'the trust bundle is acknowledged',
+    )
     expect(stage.publisher.states()[0]?.problems).toHaveLength(1)
     refusing = false
     stage.publisher.update(
