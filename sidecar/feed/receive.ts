@@ -6,7 +6,7 @@ import type {
 } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
 import type { TrustBundle } from '../../contracts/gen/portcullis/identity/v1/identity.ts'
 import type { Believe, Installed } from '../ports.ts'
-import { createTurns } from '../turns.ts'
+import { createTurns, type InTurn } from '../turns.ts'
 import type { Policies } from './policies.ts'
 import type { Questions } from './questions.ts'
 
@@ -111,7 +111,7 @@ function takeAnswered(response: Response, nonce: string, { needs, line, desk }: 
       desk.answerLater('key freshness', nonce, () => needs.believe.freshen(response.keyFreshness))
       break
     case 'trustBundle':
-      desk.answerLater('trust bundle', nonce, () => needs.trust(response.trustBundle))
+      desk.answerFirst('trust bundle', nonce, () => needs.trust(response.trustBundle))
       break
     default:
       desk.answer('message', nonce, UNKNOWN)
@@ -137,10 +137,13 @@ interface Desk {
   /** Runs the job when all before it are done. */
   later(job: () => Promise<void>): void
   answerLater(what: string, nonce: string, take: () => Promise<Installed>): void
+  /** Before whatever waits: a trust bundle may take keys away, and whatever comes after it is verified by it. */
+  answerFirst(what: string, nonce: string, take: () => Promise<Installed>): void
 }
 
 function createDesk({ held, refused }: ReceiverNeeds, { send, end, signal }: Line): Desk {
   const inTurn = createTurns()
+  const first = createTurns()
   let queued = 0
   const answer: Desk['answer'] = (what, nonce, outcome) => {
     if (outcome.ok) return void send({ $case: 'ack', ack: { nonce, held: held() } })
@@ -148,18 +151,24 @@ function createDesk({ held, refused }: ReceiverNeeds, { send, end, signal }: Lin
     refused(what, problems)
     send({ $case: 'nack', nack: { nonce, problems, held: held() } })
   }
-  const later: Desk['later'] = (job) => {
+  const queue = (turns: InTurn, job: () => Promise<void>): void => {
     if (queued >= QUEUED) return void end(`more than ${QUEUED} messages wait for their turn`)
     queued++
-    inTurn(async () => {
+    turns(async () => {
       queued--
       if (!signal.aborted) await job()
     }).catch(() => end('a message could not be taken'))
   }
+  const later: Desk['later'] = (job) =>
+    queue(inTurn, async () => {
+      await first(async () => undefined)
+      await job()
+    })
   return {
     answer,
     later,
     answerLater: (what, nonce, take) => later(async () => answer(what, nonce, await take())),
+    answerFirst: (what, nonce, take) => queue(first, async () => answer(what, nonce, await take())),
   }
 }
 

@@ -468,6 +468,42 @@ describe('what denies does not wait for what could allow', () => {
     expect((await talk.hear('ack')).ack.nonce).toBe(slow)
   })
 
+  test('a trust bundle that takes a key away overtakes the snapshot that it had signed', async () => {
+    const stranger = bundleSigner()
+    await using world = await openFeedWorld()
+    const talk = await world.ready()
+    const old = offer(talk, edited(6))
+    await talk.hear('want')
+    const bundle = talk.say({
+      $case: 'trustBundle',
+      trustBundle: trustBundle(2, { bundleKeys: [stranger.key] }),
+    })
+    expect((await talk.hear('ack')).ack).toMatchObject({ nonce: bundle, held: { trustSequence: 2 } })
+    for (const blob of differing) sendBlob(talk, blob)
+    const { nack } = await talk.hear('nack')
+    expect(nack).toMatchObject({ nonce: old, held: { generation: 5 } })
+    expect(nack.problems.join()).toMatch(/is not in the trust bundle/)
+  })
+
+  test('and what comes after a trust bundle is verified by it, however long its taking takes', async () => {
+    const stranger = bundleSigner()
+    const { promise, resolve } = Promise.withResolvers<void>()
+    await using world = await openFeedWorld({
+      trust: ({ sequence }) => (sequence === 2 ? promise.then(() => ({ ok: true })) : { ok: true }),
+    })
+    const talk = await world.ready()
+    const news = [stranger.key, SIGNER.key]
+    talk.say({ $case: 'trustBundle', trustBundle: trustBundle(2, { bundleKeys: news }) })
+    const policy = stranger.sign(policyMessage(EDITED))
+    const nonce = offer(talk, fedSnapshot(6, [{ keys: [KEY] }], { policy }))
+    heartbeat(talk, 10, world.time)
+    await world.until(() => world.fed.believe.silenceMs() === 0)
+    resolve()
+    await serveBlobs(talk, differing.length, blobs(EDITED))
+    await talk.hear('ack')
+    expect((await talk.hear('ack')).ack).toMatchObject({ nonce, held: { generation: 6, trustSequence: 2 } })
+  })
+
   test('a snapshot that withholds everything overtakes one that waits for its files', async () => {
     await using world = await openFeedWorld()
     const talk = await world.ready()
