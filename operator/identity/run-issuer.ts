@@ -84,8 +84,7 @@ export async function runIssuer(
   const needs = { reading: reader.reading, replica: options.replica.pod, ...ports }
   const authority = createAuthority(needs)
   const trust = trustOf(reader.bundle)
-  const own = stack.use(await openOwn(options, authority, ports, running))
-  stack.use(trust.watch(own.renew))
+  const own = stack.use(await openOwn(options, authority, { ...ports, trust }, running))
   const rules = () => ({ ...options, ...options.rules(), perPod, perNode })
   const [perPod, perNode] = [
     createBuckets(PER_POD, ports.monotonic),
@@ -222,7 +221,7 @@ function trustOf(bundle: Live<TrustBundle>): Live<X509Trust> {
 function openOwn(
   { replica, rules }: IssuerOptions,
   authority: Authority,
-  ports: KubePorts,
+  ports: KubePorts & { readonly trust: Live<X509Trust> },
   signal: AbortSignal,
 ) {
   const path = `/portcullis/operator/issuer/${replica.podUid}`

@@ -1,7 +1,7 @@
 import { generateKeyPair, type KeyObject } from 'node:crypto'
 import { promisify } from 'node:util'
 import { createCsr } from '../../contracts/csr.ts'
-import { parseSpiffeId, type SpiffeId } from '../../contracts/spiffe.ts'
+import { parseSpiffeId, type SpiffeId, verifyX509Svid, type X509Trust } from '../../contracts/spiffe.ts'
 import { Fault, type Now, type Random, type Sleep } from '../ports.ts'
 import type { MeshIdentity } from './identity.ts'
 import { createLive, type Live } from './live.ts'
@@ -20,6 +20,8 @@ export interface OwnSvidOptions {
   readonly now: Now
   readonly random: Random
   readonly sleep: Sleep
+  /** An SVID that it does not vouch for any more (its root was revoked) is replaced at once. */
+  readonly trust?: Live<X509Trust>
   /** A try failed; there will be another. */
   readonly failed: (why: string) => void
 }
@@ -38,6 +40,9 @@ export async function openOwnSvid(options: OwnSvidOptions, signal: AbortSignal):
   const closing = new AbortController()
   let wake = new AbortController()
   const until = AbortSignal.any([signal, closing.signal])
+  const watching = options.trust?.watch(() => {
+    if (!vouchedFor(live.current(), options)) wake.abort()
+  })
   const renewing = (async () => {
     while (!until.aborted) {
       await options
@@ -54,6 +59,7 @@ export async function openOwnSvid(options: OwnSvidOptions, signal: AbortSignal):
     watch: live.watch,
     renew: () => wake.abort(),
     [Symbol.asyncDispose]: async () => {
+      watching?.[Symbol.dispose]()
       closing.abort()
       await renewing
     },
@@ -78,10 +84,13 @@ async function obtain(
   const { privateKey: fresh } = await promisify(generateKeyPair)('ec', { namedCurve: 'P-256' })
   for (let tries = 0; ; tries += 1) {
     signal.throwIfAborted()
-    const shown = held && tries % 2 === 0 && options.now() < held.notAfterMs ? held : undefined
+    const shown = held && tries % 2 === 0 && vouchedFor(held, options) ? held : undefined
     const privateKey = shown ? fresh : (held?.privateKey ?? fresh)
     try {
-      return identityOf(await options.issue(createCsr(privateKey), shown, signal), privateKey)
+      const given = identityOf(await options.issue(createCsr(privateKey), shown, signal), privateKey)
+      if (vouchedFor(given, options)) return given
+      // An issuer that has not heard of the change yet signs as before, for some seconds.
+      options.failed('the SVID that was issued does not verify against the trust bundle')
     } catch (cause) {
       signal.throwIfAborted()
       options.failed(Fault.from(cause).message)
@@ -89,6 +98,11 @@ async function obtain(
     const retryMs = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(tries, 10))
     await options.sleep(retryMs * (0.5 + 0.5 * options.random()), signal)
   }
+}
+
+function vouchedFor(held: MeshIdentity, { now, trust }: OwnSvidOptions): boolean {
+  if (now() >= held.notAfterMs) return false
+  return !trust || verifyX509Svid(held.chain, trust.current(), now()).ok
 }
 
 function identityOf(issued: IssuedSvid, privateKey: KeyObject): MeshIdentity {

@@ -1,6 +1,7 @@
 import { createPublicKey } from 'node:crypto'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { proveCsr } from '../../../contracts/csr.ts'
+import { createLive } from '../../../operator/mesh/live.ts'
 import { type OwnSvidOptions, openOwnSvid } from '../../../operator/mesh/own-svid.ts'
 import { type Domain, never, openDomain } from '../identity/domain.ts'
 
@@ -15,7 +16,7 @@ interface Asking {
 }
 
 /** An issuer that remembers who asked for what; `answer` says which try is answered. */
-function issuer(answer: (tries: number) => boolean) {
+function issuer(answer: (tries: number) => boolean, authority = () => domain.authority) {
   const asked: Asking[] = []
   const waits: number[] = []
   const state = { now: domain.now }
@@ -25,7 +26,7 @@ function issuer(answer: (tries: number) => boolean) {
       if (!proven.ok) throw new Error(proven.why)
       asked.push({ key: proven.spki.toString('hex'), shown: held !== undefined })
       if (!answer(asked.length)) throw new Error('not now')
-      return domain.authority.signX509(
+      return authority().signX509(
         { path: '/portcullis/operator/control/1', publicKey: proven.key, ttlMs: 3_600_000 },
         state.now,
       )
@@ -76,6 +77,36 @@ describe('the own SVID', () => {
     expect(asked.slice(1, 5).map(({ shown }) => shown)).toEqual([true, false, true, false])
     expect(asked.slice(1, 5).map(({ key }) => key === present)).toEqual([false, true, false, true])
     expect(keyOf(own.current().privateKey as never)).toBeDefined()
+  })
+
+  test('is replaced at once, by a bootstrap with its present key, when its root has left the bundle', async () => {
+    let authority = domain.authority
+    const failures: string[] = []
+    const { options, asked } = issuer(
+      () => true,
+      () => authority,
+    )
+    const trust = createLive(domain.trust())
+    // The wait for half of the life never ends: nothing but the change of trust can make it ask.
+    const sleep: OwnSvidOptions['sleep'] = (ms, signal) =>
+      new Promise((resolve, reject) => {
+        if (ms < 60_000) setTimeout(resolve, 20)
+        signal.addEventListener('abort', () => reject(signal.reason))
+      })
+    const failed = (why: string) => void failures.push(why)
+    await using own = await openOwnSvid({ ...options, trust, sleep, failed }, never)
+    const { chain } = own.current()
+    trust.set({ ...domain.trust(), roots: [...domain.trust().roots] })
+    await new Promise((resolve) => setTimeout(resolve, 30))
+    expect(asked).toHaveLength(1)
+    const other = await openDomain()
+    trust.set(other.trust())
+    // The issuer signs as before until it has heard of it: what it gives then is not taken.
+    await expect.poll(() => failures.length).toBeGreaterThan(0)
+    expect(asked[1]).toEqual({ key: asked[0]?.key, shown: false })
+    expect(own.current().chain).toEqual(chain)
+    authority = other.authority
+    await expect.poll(() => own.current().chain).not.toEqual(chain)
   })
 
   test('gives up when it is told to', async () => {
