@@ -30,7 +30,5 @@ export function selectPods({ pods, accessPolicies }: Cluster): Selection {
 /** Same namespace, and every label has exactly the value asked for. */
 export function selects({ metadata, spec }: AccessPolicy, pod: Pod): boolean {
   if (metadata.namespace !== pod.namespace || metadata.deletionTimestamp !== undefined) return false
-  return Object.entries(spec.selector.matchLabels).every(
-    ([label, value]) => Object.hasOwn(pod.labels, label) && pod.labels[label] === value,
-  )
+  return Object.entries(spec.selector.matchLabels).every(([label, value]) => pod.labels[label] === value)
 }
