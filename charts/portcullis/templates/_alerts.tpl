@@ -65,13 +65,15 @@ groups:
           description: >-
             When all do it is the operator (PortcullisNoStreams); when one does it is the network of its pod or node.
       - alert: PortcullisKeySetStale
+        # Written again at each quarter of maxStale, which is from a minute to an hour.
         expr: >-
-          max by (issuer) (portcullis_jwks_age_seconds{namespace="{{ $ns }}"}) > 300
-        for: 1m
+          (min by (issuer) (portcullis_jwks_not_after_seconds{namespace="{{ $ns }}"}) - time() < 300
+          and max by (issuer) (changes(portcullis_jwks_not_after_seconds{namespace="{{ $ns }}"}[5m])) == 0)
+          or min by (issuer) (portcullis_jwks_not_after_seconds{namespace="{{ $ns }}"}) - time() < 0
         labels: { severity: warning }
         annotations:
           summary: >-
-            The key set of {{ "{{ $labels.issuer }}" }} was last fetched {{ "{{ $value | humanizeDuration }}" }} ago.
+            The keys of {{ "{{ $labels.issuer }}" }} could not be fetched for minutes and end in {{ "{{ $value | humanizeDuration }}" }}.
           description: >-
-            After maxStale its tokens are denied (jwks_unavailable). kubectl get tokenissuers -A tells why fetching fails (condition JwksFresh).
+            Then its tokens are denied (jwks_unavailable). kubectl get tokenissuers -A tells why fetching fails (condition JwksFresh).
 {{- end }}
