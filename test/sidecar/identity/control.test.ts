@@ -1,4 +1,5 @@
 // The sidecar's own identity: bootstrap, renewal, refusals, and an operator that is somebody else.
+import { generateKeyPairSync } from 'node:crypto'
 import { status } from '@grpc/grpc-js'
 import { expect, test } from 'vitest'
 import { createControl } from '../../../sidecar/identity/control.ts'
@@ -241,6 +242,23 @@ test.each<readonly [what: string, spoil: (answer: Spoilt) => unknown, problem: R
   const { control } = controlIn(world)
   await failures(world, 1)
   expect(problems(world)[0]).toMatch(problem)
+  expect(control.current()).toBeUndefined()
+})
+
+test('an SVID that certifies another key than the one asked for is not taken', async () => {
+  await using world = await openWorld()
+  const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const stranger = await world.authority.issue({
+    id: CONTROL,
+    spki: publicKey.export({ type: 'spki', format: 'der' }),
+  })
+  world.script.spoil = (_method, answer) => {
+    const { svid, ...rest } = answer as unknown as Spoilt
+    return { ...rest, svid: { ...svid, chain: [stranger] } } as unknown as typeof answer
+  }
+  const { control } = controlIn(world)
+  await failures(world, 1)
+  expect(problems(world)[0]).toMatch(/certifies another key/)
   expect(control.current()).toBeUndefined()
 })
 

@@ -59,7 +59,8 @@ export interface WorldOptions {
 export async function openWorld(options: WorldOptions = {}): Promise<World> {
   const directory = mkdtempSync(join(tmpdir(), 'portcullis-identity-'))
   const life = new AbortController()
-  const time = createFakeTime(Date.now())
+  // On the second, so that a moment can be named exactly in the claims of a token.
+  const time = createFakeTime(Math.floor(Date.now() / 1000) * 1000)
   const authority = await createAuthority(TRUST_DOMAIN)
   const signer = createJwtSigner('jwt-1')
   const script = scriptFor(authority, signer, time.now)
