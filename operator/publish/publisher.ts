@@ -120,7 +120,9 @@ function beatDue(floor: Floor): void {
   const due = [...floor.sessions.values()].filter(({ beatAt }) => beatAt <= at)
   const beat = due.length > 0 && vouches(floor) ? heartbeat(floor) : undefined
   for (const attached of due) {
-    attached.beatAt = at + floor.config.heartbeatMs
+    // From beat to beat, so that ticks do not stretch the period; anew when this process was late.
+    const next = attached.beatAt + floor.config.heartbeatMs
+    attached.beatAt = next > at ? next : at + floor.config.heartbeatMs
     attached.session.check()
     if (beat) attached.session.beat(beat)
   }

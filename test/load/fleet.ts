@@ -55,7 +55,7 @@ async function level(operator: Operator, streams: number): Promise<Measured> {
     const measured = await operator.ask('acknowledged')
     if (measured.level === streams) return measured
     if (performance.now() > until) throw new Error(`only ${measured.level} of ${streams} became level`)
-    await sleep(20)
+    await sleep(50)
   }
 }
 
