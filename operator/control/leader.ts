@@ -36,7 +36,7 @@ export interface LeaderNeeds {
   readonly states: () => ReadonlyMap<string, SidecarState>
   /** Grows when the states have news. */
   readonly revision: () => number
-  readonly status: Pick<StatusNeeds, 'injection' | 'exempt'>
+  readonly status: Pick<StatusNeeds, 'injection' | 'exempt' | 'trustDomain'>
   readonly verifying: Verifying
   /** Who fetches keys now, for whoever asks on behalf of a sidecar. */
   readonly fetching: (keys: KeyKeeping | undefined) => void

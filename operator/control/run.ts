@@ -106,6 +106,7 @@ function leaderNeeds(
     revision: air.link.revision,
     status: {
       injection,
+      trustDomain: config.trustDomain,
       exempt: new Set([config.namespace, 'kube-system', 'kube-public', 'kube-node-lease']),
     },
     verifying: createVerifying({

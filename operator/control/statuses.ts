@@ -1,6 +1,7 @@
 import { bundleDigest } from '../../contracts/bundle-digest.ts'
 import type { Kind } from '../../contracts/crd.ts'
 import type { SidecarState } from '../../contracts/gen/portcullis/fleet/v1/fleet.ts'
+import { entitlementsOf } from '../identity/entitlement.ts'
 import { audit } from '../inject/audit.ts'
 import type { Injection } from '../inject/sidecar.ts'
 import { faultOf } from '../kube/answer.ts'
@@ -14,7 +15,8 @@ import { type Attempt, planPolicyBundle } from '../reconcile/policy-bundle.ts'
 import { planRevocation } from '../reconcile/revocation.ts'
 import { planSidecarProfile } from '../reconcile/sidecar-profile.ts'
 import { type KeysSeen, planTokenIssuer } from '../reconcile/token-issuer.ts'
-import type { Pod } from '../state/cluster.ts'
+import { planWorkloadIdentity } from '../reconcile/workload-identity.ts'
+import { lives, type Pod } from '../state/cluster.ts'
 import type { ClusterWatch } from './cluster-watch.ts'
 import { resourceOf } from './resources.ts'
 import type { View } from './view.ts'
@@ -31,6 +33,7 @@ export interface StatusNeeds {
     | { readonly profile: string; readonly mark: string; readonly injection: Injection }
     | undefined
   readonly exempt: ReadonlySet<string>
+  readonly trustDomain: string
   readonly report: Report
 }
 
@@ -117,7 +120,34 @@ function* dueStatuses(view: View, needs: StatusNeeds, at: number): Generator<Due
     const rollout = fleet.ofRevocation(`${namespace}/${parsed.spec.issuerRef.name}`, position)
     yield due('Revocation', parsed, planRevocation(parsed, { problem, inForce }, rollout, at))
   }
+  yield* identityStatuses(view, needs, at)
   yield* profileStatuses(needs, at)
+}
+
+function* identityStatuses(
+  { cluster }: View,
+  { watch, trustDomain }: StatusNeeds,
+  at: number,
+): Generator<Due> {
+  for (const { parsed } of watch.kinds.WorkloadIdentity.store.list()) {
+    const { metadata, spec } = parsed
+    const mine = [...cluster.pods.values()].filter(
+      (pod) => lives(pod) && pod.namespace === metadata.namespace && labelled(pod, spec.selector.matchLabels),
+    )
+    // As the issuer fills it in; the first identity is that of the service account.
+    const grant = { name: metadata.name, path: spec.path }
+    const paths = mine.map((pod) => entitlementsOf(pod, [grant]).at(1)?.path)
+    const refused = paths.some((path) => path === undefined)
+    const problem = refused
+      ? `spec.path: gives some of the selected pods no identity of their own under /ns/${metadata.namespace}/; write another`
+      : ''
+    const ids = paths.flatMap((path) => (path === undefined ? [] : [`spiffe://${trustDomain}${path}`]))
+    yield due('WorkloadIdentity', parsed, planWorkloadIdentity(parsed, { ids, problem }, at))
+  }
+}
+
+function labelled({ labels }: Pod, wanted: Readonly<Record<string, string>>): boolean {
+  return Object.entries(wanted).every(([label, value]) => labels[label] === value)
 }
 
 function* profileStatuses(needs: StatusNeeds, at: number): Generator<Due> {

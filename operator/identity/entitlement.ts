@@ -23,7 +23,10 @@ export const MAX_IDENTITIES = 8
  * All identities of a pod's workload, the default first: that of its service account, then what WorkloadIdentity objects of its
  * namespace grant, by name. A path that leaves the namespace, or is ours, is not given however it was granted.
  */
-export function entitlementsOf(pod: Pod, grants: readonly Grant[]): readonly Entitlement[] {
+export function entitlementsOf(
+  pod: Pick<Pod, 'namespace' | 'name' | 'serviceAccount'>,
+  grants: readonly Grant[],
+): readonly Entitlement[] {
   const own: Entitlement = { path: `/ns/${pod.namespace}/sa/${pod.serviceAccount}`, hint: '' }
   const granted = grants
     .toSorted((a, b) => (a.name < b.name ? -1 : 1))

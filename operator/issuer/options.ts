@@ -3,18 +3,24 @@ import type { KeyRotation } from '../../contracts/crd/key-rotation.ts'
 import type { SidecarProfile } from '../../contracts/crd/sidecar-profile.ts'
 import type { TrustDomain } from '../../contracts/crd/trust-domain.ts'
 import type { WorkloadIdentity } from '../../contracts/crd/workload-identity.ts'
+import { API_VERSION } from '../../contracts/crd.ts'
 import type { Config } from '../config.ts'
 import type { Parsed } from '../control/cluster-watch.ts'
+import { resourceOf } from '../control/resources.ts'
 import { FLEET_SEQUENCE } from '../control/verifying.ts'
+import { DENIALS, type Denied } from '../identity/denial.ts'
 import type { Grant } from '../identity/entitlement.ts'
+import type { DueRotation } from '../identity/expiry.ts'
 import type { Entropy, Pod } from '../identity/ports.ts'
 import type { Rotation } from '../identity/rotation.ts'
 import type { IssuerOptions } from '../identity/run-issuer.ts'
 import { SIDECAR } from '../inject/sidecar.ts'
+import { faultOf } from '../kube/answer.ts'
 import type { Events } from '../kube/events.ts'
 import type { Presences } from '../kube/presence.ts'
 import { parseTime } from '../kube/time.ts'
 import type { KubePorts, Transport } from '../kube/transport.ts'
+import { create } from '../kube/verbs.ts'
 import type { Watched } from '../kube/watch.ts'
 import type { Metrics } from '../record/metrics.ts'
 
@@ -71,10 +77,11 @@ export function optionsOf(needs: Needs, recordStep: IssuerOptions['rotation']['r
       fleetSequence: () =>
         Math.max(0, ...presences.live().map(({ annotations }) => Number(annotations[FLEET_SEQUENCE] ?? 0))),
       record: recordStep,
+      request: (due, signal) => requestRotation(needs, due, signal),
     },
     record: {
       issued: (kind, count) => record.add('portcullis_svid_issued_total', { kind }, count),
-      denied: (kind, { reason }) => record.add('portcullis_svid_denied_total', { kind, reason }),
+      denied: (kind, denied) => tellDenied(needs, kind, denied),
       failed: (kind, problem) => {
         record.add('portcullis_svid_failed_total', { kind })
         ports.report('svid_failed', { kind, problem })
@@ -83,6 +90,32 @@ export function optionsOf(needs: Needs, recordStep: IssuerOptions['rotation']['r
       pinsCollected: (count) => record.add('portcullis_pins_collected_total', {}, count),
     },
   }
+}
+
+/** A key nears its end: a KeyRotation, as people would write it, follows the same road. */
+async function requestRotation(
+  { config, mirrors, transport }: Needs,
+  { name, use }: DueRotation,
+  signal: AbortSignal,
+): Promise<void> {
+  const trustDomain = servedDomain(mirrors, config.trustDomain)?.metadata.name
+  if (!trustDomain) return
+  const spec = { trustDomain, use, action: 'Rotate' }
+  const body = { apiVersion: API_VERSION, kind: 'KeyRotation', metadata: { name }, spec }
+  const made = await create(transport, { resource: resourceOf('KeyRotation') }, body, signal)
+  if (!made.ok && made.refused.status !== 409) throw faultOf(made.refused, `create KeyRotation ${name}`)
+}
+
+function tellDenied({ ports, events }: Needs, kind: string, { reason, pod }: Denied): void {
+  ports.record.add('portcullis_svid_denied_total', { kind, reason })
+  if (!pod) return
+  events.tell({
+    regarding: { apiVersion: 'v1', kind: 'Pod', ...pod },
+    type: 'Warning',
+    reason: 'IdentityDenied',
+    action: 'IssueIdentity',
+    note: `${reason}: ${DENIALS[reason][1]}`,
+  })
 }
 
 const HOUR_MS = 3_600_000

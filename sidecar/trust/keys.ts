@@ -20,7 +20,7 @@ export const MISS_LIMITS = {
   /** Requests that may wait for a fetch at once, of which so many for a `kid` seen before; and how long one waits at most. */
   waiters: 256,
   reservedWaiters: 128,
-  waitMs: 1_000,
+  waitMs: 3_000,
 } as const
 
 export interface KeysNeeds {

@@ -14,7 +14,7 @@ interface Question {
   }
 }
 
-const client = createAuthorizerClient({ target: process.env['PORTCULLIS_TARGET'] ?? '', deadlineMs: 1_000 })
+const client = createAuthorizerClient({ target: process.env['PORTCULLIS_TARGET'] ?? '', deadlineMs: 5_000 })
 
 async function ask({ token, action, stored }: Question): Promise<string> {
   const decision = await client.check({
