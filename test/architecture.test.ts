@@ -15,6 +15,9 @@ const LEAVES = [
   'sidecar/settings',
 ]
 
+/** The same of the operator. */
+const OPERATOR_LEAVES = ['operator/ports']
+
 /** Room to rooms. A room is a folder, or one file directly under `sidecar/`. `leaves` stands for all of LEAVES. */
 const ARROWS: Readonly<Record<string, readonly string[]>> = {
   contracts: [],
@@ -29,17 +32,60 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   'sidecar/serve': ['sidecar/decide', 'sidecar/policy', 'leaves', 'contracts'],
   'sidecar/feed': ['leaves', 'contracts'],
   'sidecar/record': ['leaves', 'contracts'],
-  'sidecar/check-config': ['sidecar/config', 'sidecar/feed', 'sidecar/policy', 'leaves', 'contracts'],
+  'sidecar/config-injected': ['sidecar/config-reader', 'sidecar/config', 'leaves', 'contracts'],
+  'sidecar/check-config': [
+    'sidecar/config',
+    'sidecar/config-injected',
+    'sidecar/feed',
+    'sidecar/identity',
+    'sidecar/policy',
+    'leaves',
+    'contracts',
+  ],
+  // The strict JSON reader is the token's.
+  'sidecar/identity': ['sidecar/token', 'leaves', 'contracts'],
+  'sidecar/assemble': ['*'],
   'sidecar/main': ['*'],
+  // The build's own recipe, which the operator runs, too.
+  policies: [],
+  'operator/ports': [],
+  'operator/config': ['operator/kube', 'leaves'],
+  'operator/kube': ['leaves', 'contracts'],
+  'operator/state': ['leaves', 'contracts'],
+  'operator/gather': ['policies', 'leaves', 'contracts'],
+  'operator/mesh': ['leaves', 'contracts'],
+  'operator/inject': ['leaves', 'contracts'],
+  'operator/identity': ['operator/mesh', 'operator/kube', 'operator/inject', 'leaves', 'contracts'],
+  'operator/publish': ['operator/state', 'leaves', 'contracts'],
+  'operator/ledger': ['operator/state', 'operator/kube', 'leaves', 'contracts'],
+  'operator/reconcile': ['operator/gather', 'operator/kube', 'leaves', 'contracts'],
+  'operator/record': ['operator/kube', 'leaves'],
+  // The two roles put the rooms together; what both need of the other's is named in control.
+  'operator/control': ['*'],
+  'operator/issuer': ['*'],
+  'operator/release': ['operator/kube', 'operator/control', 'operator/config', 'leaves', 'contracts'],
+  'operator/main': ['*'],
 }
 
 /** One package, one door. */
 const DOORS: Readonly<Record<string, readonly string[]>> = {
   '@open-policy-agent/opa-wasm': ['sidecar/policy/engine.ts'],
-  'prom-client': ['sidecar/record/'],
-  '@grpc/grpc-js': ['sidecar/serve/', 'contracts/'],
-  '@bufbuild/protobuf': ['contracts/', 'sidecar/serve/codec.ts'],
-  yaml: ['sidecar/config.ts'],
+  'prom-client': ['sidecar/record/', 'operator/record/'],
+  '@grpc/grpc-js': [
+    'sidecar/serve/',
+    'sidecar/feed/',
+    'sidecar/identity/',
+    'contracts/',
+    'operator/publish/',
+    'operator/mesh/',
+    'operator/identity/',
+  ],
+  '@bufbuild/protobuf': ['contracts/', 'sidecar/serve/codec.ts', 'operator/publish/wire.ts'],
+  '@kubernetes/client-node': ['operator/kube/credentials.ts'],
+  undici: ['operator/kube/connections.ts'],
+  jose: ['operator/identity/'],
+  zod: ['contracts/crd/', 'contracts/values/'],
+  yaml: ['sidecar/config.ts', 'contracts/crd/generate/', 'contracts/values/'],
 }
 
 /** Ambient state, and the only files that may touch it. */
@@ -48,22 +94,26 @@ const AMBIENT: readonly {
   readonly found: RegExp
   readonly allowed: readonly string[]
 }[] = [
-  { what: 'the wall clock', found: /\bDate\.now\(|\bnew Date\(/, allowed: ['sidecar/main.ts'] },
+  {
+    what: 'the wall clock',
+    found: /\bDate\.now\(|\bnew Date\(/,
+    allowed: ['sidecar/main.ts', 'operator/main.ts'],
+  },
   {
     what: 'the monotonic clock',
     found: /\bperformance\.now\(|\bhrtime\b/,
-    allowed: ['sidecar/main.ts', 'contracts/client/timing.ts'],
+    allowed: ['sidecar/main.ts', 'operator/main.ts', 'contracts/client/timing.ts'],
   },
-  { what: 'the environment', found: /\bprocess\.env\b/, allowed: ['sidecar/main.ts'] },
+  { what: 'the environment', found: /\bprocess\.env\b/, allowed: ['sidecar/main.ts', 'operator/main.ts'] },
   {
     what: 'chance',
     found: /\bMath\.random\(|\brandomBytes\(/,
-    allowed: ['sidecar/main.ts', 'contracts/client/timing.ts'],
+    allowed: ['sidecar/main.ts', 'operator/main.ts', 'contracts/client/timing.ts'],
   },
   {
     what: 'timers',
     found: /(?<!\.)\bset(?:Timeout|Interval)\(/,
-    allowed: ['sidecar/main.ts', 'contracts/client/timing.ts'],
+    allowed: ['sidecar/main.ts', 'operator/main.ts', 'contracts/client/timing.ts'],
   },
   { what: 'global fetch', found: /(?<![.\w])fetch\((?=['"`])/, allowed: [] },
   { what: 'the console', found: /\bconsole\.\w+\(/, allowed: [] },
@@ -79,7 +129,10 @@ interface Edge {
   readonly to: string
 }
 
-const sources: readonly Source[] = globSync(['sidecar/**/*.ts', 'contracts/**/*.ts'], { cwd: ROOT })
+const sources: readonly Source[] = globSync(
+  ['sidecar/**/*.ts', 'operator/**/*.ts', 'contracts/**/*.ts', 'policies/*.ts'],
+  { cwd: ROOT },
+)
   .sort()
   .map((path) => ({ path, text: readFileSync(join(ROOT, path), 'utf8') }))
 
@@ -94,22 +147,32 @@ function importsOf({ path, text }: Source): readonly Edge[] {
 }
 
 function roomOf(path: string): string {
-  if (path.startsWith('contracts/')) return 'contracts'
+  for (const whole of ['contracts', 'policies']) if (path.startsWith(`${whole}/`)) return whole
   const [top, second = ''] = path.split('/')
   return `${top}/${second.replace(/\.ts$/, '')}`
 }
 
+// `*` is everything of one's own program: sidecar and operator never import each other.
+function sameProgram(room: string, target: string): boolean {
+  const [program] = room.split('/')
+  return target === 'contracts' || target === 'policies' || target.startsWith(`${program}/`)
+}
+
 function forbiddenArrows(files: readonly Source[]): readonly string[] {
   return files.flatMap(importsOf).flatMap(({ from, to }) => {
-    if (!to.startsWith('sidecar/') && !to.startsWith('contracts/')) return []
+    if (!/^(?:sidecar|operator|contracts|policies)\//.test(to)) return []
     const [room, target] = [roomOf(from), roomOf(to)]
+    // Schemas, and the library that they are written in, are for the operator: the sidecar's memory is paid next to every pod.
+    if (room.startsWith('sidecar/') && to.startsWith('contracts/crd'))
+      return [`${from} imports ${to}: schemas are the operator's`]
     const allowed = ARROWS[room]
     if (!allowed) return [`${from}: ${room} is not in the table of arrows`]
     const fine =
       room === target ||
-      allowed.includes('*') ||
+      (allowed.includes('*') && sameProgram(room, target)) ||
       allowed.includes(target) ||
-      (allowed.includes('leaves') && LEAVES.includes(target))
+      (allowed.includes('leaves') &&
+        (room.startsWith('operator/') ? OPERATOR_LEAVES : LEAVES).includes(target))
     return fine ? [] : [`${from} imports ${to}: ${room} may not import ${target}`]
   })
 }
@@ -190,6 +253,17 @@ describe('the table is alive: a planted violation is found', () => {
       "import { deny } from '../sidecar/decision.ts'",
     ],
     ['record importing serve', 'sidecar/record/planted.ts', "import { faceOf } from '../serve/challenge.ts'"],
+    ['the sidecar importing the operator', 'sidecar/main.ts', "import { Fault } from '../operator/ports.ts'"],
+    [
+      'the operator importing the sidecar',
+      'operator/main.ts',
+      "import { deny } from '../sidecar/decision.ts'",
+    ],
+    [
+      'the sidecar importing a schema',
+      'sidecar/feed/planted.ts',
+      "import { parseTokenIssuer } from '../../contracts/crd/token-issuer.ts'",
+    ],
     ['a room that nobody declared', 'sidecar/helpers/planted.ts', "import { deny } from '../decision.ts'"],
   ])('%s', (_name, path, text) => {
     expect(forbiddenArrows(planted(path, text))).toHaveLength(1)
