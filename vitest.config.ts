@@ -23,9 +23,15 @@ export default defineConfig({
       ]),
       project('attacks', ['test/attacks/**/*.test.ts', 'test/laws/**/*.test.ts'], patient),
       project('conformance', ['test/conformance/**/*.test.ts', 'test/policies/**/*.test.ts'], patient),
-      project('cluster', ['test/cluster/**/*.test.ts'], { ...patient, fileParallelism: false }),
-      project('e2e', ['test/cluster-node/**/*.test.ts', 'test/e2e/**/*.test.ts'], {
-        ...patient,
+      // Against a real API server, and against everything the toolchain builds; cold, that takes long.
+      project(
+        'cluster',
+        ['cluster', 'cluster-node', 'images', 'chart'].map((room) => `test/${room}/**/*.test.ts`),
+        { testTimeout: 180_000, hookTimeout: 1_800_000, fileParallelism: false },
+      ),
+      project('e2e', ['test/e2e/**/*.test.ts'], {
+        testTimeout: 300_000,
+        hookTimeout: 1_800_000,
         fileParallelism: false,
       }),
       project('process', ['test/process/**/*.test.ts'], { ...patient, fileParallelism: false }),
