@@ -92,6 +92,15 @@ describe.each(['control', 'issuer'] as const)('%s', (program) => {
     expect({ replicas, ...strategy.rollingUpdate }).toEqual({ replicas: 2, maxUnavailable: 0, maxSurge: 1 })
   })
 
+  test('is sent traffic by /readyz and started again by /livez, of a port that it listens on', () => {
+    const [{ readinessProbe, livenessProbe, ports }] = podOf().spec.containers
+    expect([readinessProbe.httpGet, livenessProbe.httpGet]).toEqual([
+      { path: '/readyz', port: 'admin' },
+      { path: '/livez', port: 'admin' },
+    ])
+    expect(ports).toContainEqual({ name: 'admin', containerPort: 8080, protocol: 'TCP' })
+  })
+
   test('writes nowhere but into a bounded /tmp', () => {
     const { volumes, containers } = podOf().spec
     expect(containers[0].securityContext.readOnlyRootFilesystem).toBe(true)
