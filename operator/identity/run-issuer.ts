@@ -129,7 +129,7 @@ async function lead(
   const guarded = fenced(transport, term)
   const cabinet = kubeCabinet(guarded, options.systemNamespace)
   const registry = kubeRegistry(guarded, options.systemNamespace)
-  const needs: KeeperNeeds = { cabinet, ...options.rotation, ...ports, rules: options.rules }
+  const needs: KeeperNeeds = { ...ports, cabinet, ...options.rotation, rules: options.rules }
   let collected = ports.monotonic()
   while (!term.signal.aborted) {
     try {
