@@ -67,6 +67,7 @@ function resolve({ spec }: TokenIssuer, key: string, { keySets }: Cluster): Reso
       tenant: tenantOf(spec.tenant),
       keys: { jwks, notAfterMs: inline ? 0 : (fetched?.notAfterMs ?? 0), refreshable: inline === undefined },
       revokedKids: [...(spec.revokedKids ?? [])].sort(),
+      source: key,
     },
   }
 }

@@ -78,7 +78,8 @@ function same(one: Entry, other: Entry): boolean {
 }
 
 function entriesOf({ metadata, spec }: Revocation, issuerNamed: IssuerNamed): readonly Entry[] | string {
-  const issuer = issuerNamed(`${metadata.namespace}/${spec.issuerRef.name}`)
+  const source = `${metadata.namespace}/${spec.issuerRef.name}`
+  const issuer = issuerNamed(source)
   if (issuer === undefined) {
     return `spec.issuerRef.name: there is no TokenIssuer ${spec.issuerRef.name} in namespace ${metadata.namespace}; create it, or delete this object`
   }
@@ -91,7 +92,7 @@ function entriesOf({ metadata, spec }: Revocation, issuerNamed: IssuerNamed): re
     const facts = JSON.stringify([issuer, type, value, issuedBeforeMs])
     // By content and not by index: entries that trade places deny without a pause.
     const id = `${metadata.uid}/${createHash('sha256').update(facts).digest('hex').slice(0, 24)}`
-    entries.push({ id, issuer, subject: SUBJECT[type](value), issuedBeforeMs, expiresAtMs })
+    entries.push({ id, issuer, subject: SUBJECT[type](value), issuedBeforeMs, expiresAtMs, source })
   }
   return entries
 }

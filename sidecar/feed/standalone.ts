@@ -182,6 +182,7 @@ function messageFor(
           refreshable: location.kind !== 'file',
         },
         revokedKids: [],
+        source: '',
       }
     }),
     policy: { revision: revisionIn(files), files: [...files].map(bundleFile), signature: undefined },

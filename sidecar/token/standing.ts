@@ -17,7 +17,8 @@ export function standing(
     kid: header.kid,
     claimsJson,
   })
-  const revoked = revocations.size === 0 ? undefined : revocations.against(who, claims['sid'], at)
+  const facts = { source: token.issuer.source, sid: claims['sid'] }
+  const revoked = revocations.size === 0 ? undefined : revocations.against(who, facts, at)
   return revoked ? deny(revoked) : who
 }
 

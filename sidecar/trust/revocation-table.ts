@@ -17,7 +17,14 @@ export interface RevocationTable {
     entries: readonly Revocation[],
     replacing: boolean,
   ): { readonly entries: number; readonly characters: number }
-  against(who: Principal, sid: unknown, at: Moment): Reason | undefined
+  against(who: Principal, token: TokenFacts, at: Moment): Reason | undefined
+}
+
+/** What counts of a token besides its principal. */
+export interface TokenFacts {
+  /** The TokenIssuer for which its `iss` is believed here (`Issuer.source`): what another says about the same `iss` does not count. */
+  readonly source: string
+  readonly sid: unknown
 }
 
 /** Which value of a token each kind of entry looks at, in the order in which reasons are given. */
@@ -43,6 +50,7 @@ type ByKind = Map<RevocationKind, ByValue>
 
 export function createRevocationTable(): RevocationTable {
   const byId = new Map<string, Revocation>()
+  // By source and issuer: what others say about the same `iss` costs no lookup here either.
   const byIssuer = new Map<string, ByKind>()
   let characters = 0
   let earliest = Number.POSITIVE_INFINITY
@@ -88,8 +96,8 @@ export function createRevocationTable(): RevocationTable {
       }
       return grown
     },
-    against(who, sid, at) {
-      const kinds = byIssuer.get(who.issuer)
+    against(who, { source, sid }, at) {
+      const kinds = byIssuer.get(keyOf(source, who.issuer))
       if (!kinds) return undefined
       for (const { kind, reason, value } of ROWS) {
         const values = kinds.get(kind)
@@ -107,22 +115,29 @@ function strikes({ issuedBeforeMs, expiresAtMs }: Revocation, { issuedAt }: Prin
 }
 
 function list(byIssuer: Map<string, ByKind>, entry: Revocation): void {
-  const { issuer, subject } = entry
+  const { source, issuer, subject } = entry
   if (!subject) return
-  const kinds: ByKind = byIssuer.get(issuer) ?? new Map()
+  const key = keyOf(source, issuer)
+  const kinds: ByKind = byIssuer.get(key) ?? new Map()
   const values: ByValue = kinds.get(subject.$case) ?? new Map()
   const value = subjectValue(subject)
   const listed = values.get(value)
   if (listed) listed.push(entry)
   else values.set(value, [entry])
   kinds.set(subject.$case, values)
-  byIssuer.set(issuer, kinds)
+  byIssuer.set(key, kinds)
+}
+
+// With the length in front no two pairs have one key, whatever characters they are made of.
+function keyOf(source: string, issuer: string): string {
+  return `${source.length}/${source}${issuer}`
 }
 
 // Empty maps go, so that a sidecar without revocations looks nothing up.
-function unlist(byIssuer: Map<string, ByKind>, { id, issuer, subject }: Revocation): void {
+function unlist(byIssuer: Map<string, ByKind>, { id, source, issuer, subject }: Revocation): void {
   if (!subject) return
-  const kinds = byIssuer.get(issuer)
+  const key = keyOf(source, issuer)
+  const kinds = byIssuer.get(key)
   const values = kinds?.get(subject.$case)
   if (!kinds || !values) return
   const value = subjectValue(subject)
@@ -130,9 +145,10 @@ function unlist(byIssuer: Map<string, ByKind>, { id, issuer, subject }: Revocati
   if (left.length > 0) values.set(value, left)
   else values.delete(value)
   if (values.size === 0) kinds.delete(subject.$case)
-  if (kinds.size === 0) byIssuer.delete(issuer)
+  if (kinds.size === 0) byIssuer.delete(key)
 }
 
-function sizeOf({ id, issuer, subject }: Revocation): number {
-  return id.length + issuer.length + (subject ? subjectValue(subject).length : 0)
+/** Characters of what an entry says. */
+export function sizeOf({ id, source, issuer, subject }: Revocation): number {
+  return id.length + source.length + issuer.length + (subject ? subjectValue(subject).length : 0)
 }

@@ -7,6 +7,8 @@ export const REVOCATION_LIMITS = {
   perMessage: 4096,
   id: 128,
   issuer: 512,
+  /** `namespace/name`: 63 + 1 + 253 characters, and a little. */
+  source: 320,
   value: 512,
   /** Text of one message when we tell what we hold. */
   partCharacters: 512 * 1024,
@@ -52,10 +54,19 @@ export function problemsOf({ entries, removed }: Revocations): readonly string[]
   return problems
 }
 
-function problemOf({ id, issuer, subject, issuedBeforeMs, expiresAtMs }: Revocation): string | undefined {
+function problemOf({
+  id,
+  issuer,
+  source,
+  subject,
+  issuedBeforeMs,
+  expiresAtMs,
+}: Revocation): string | undefined {
   if (!isText(id, REVOCATION_LIMITS.id)) return `id: must be 1 to ${REVOCATION_LIMITS.id} characters`
   if (!isText(issuer, REVOCATION_LIMITS.issuer))
     return `issuer: must be 1 to ${REVOCATION_LIMITS.issuer} characters`
+  if (source.length > REVOCATION_LIMITS.source)
+    return `source: must be at most ${REVOCATION_LIMITS.source} characters`
   if (expiresAtMs === 0) return 'expires_at_ms: must not be 0'
   if (!subject) return 'subject: unset, or of a kind that this version does not know'
   if (subject.$case === 'everything') {

@@ -5,7 +5,7 @@ import type {
 import type { Reason } from '../decision.ts'
 import type { Principal } from '../principal.ts'
 import type { Moment } from '../request.ts'
-import { createRevocationTable } from './revocation-table.ts'
+import { createRevocationTable, sizeOf, type TokenFacts } from './revocation-table.ts'
 import { problemsOf, REVOCATION_LIMITS } from './revocation-wire.ts'
 
 /** Deny facts that are in force, as far as this sidecar has been told: memory only, no wait on a check. */
@@ -27,8 +27,8 @@ export interface KnownRevocations {
   /** Position in the operator's log up to which everything is known. Never goes backwards. */
   readonly head: number
   readonly size: number
-  /** Why this caller's token no longer counts, if it is so. `sid` is the token's own. */
-  against(who: Principal, sid: unknown, at: Moment): Reason | undefined
+  /** Why this caller's token no longer counts, if it is so. */
+  against(who: Principal, token: TokenFacts, at: Moment): Reason | undefined
 }
 
 /** A full set that arrives in parts: what it names so far, and how far it has come. */
@@ -121,7 +121,7 @@ function inParts(entries: Iterable<Revocation>, head: number): readonly Revocati
   }
   for (const entry of entries) {
     part.push(entry)
-    characters += entry.id.length + entry.issuer.length
+    characters += sizeOf(entry)
     if (part.length >= REVOCATION_LIMITS.perMessage || characters >= REVOCATION_LIMITS.partCharacters) close()
   }
   if (part.length > 0 || parts.length === 0) close()

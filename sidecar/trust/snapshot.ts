@@ -13,6 +13,7 @@ import type { PolicyModule } from '../ports.ts'
 import type { Moment } from '../request.ts'
 import { SNAPSHOT_LIMITS } from '../settings.ts'
 import type { LeaseView } from './lease.ts'
+import { REVOCATION_LIMITS } from './revocation-wire.ts'
 import type { KnownRevocations } from './revocations.ts'
 import { parseTiers, type Tiers } from './tiers.ts'
 
@@ -41,6 +42,8 @@ export interface Beliefs {
 
 export interface Issuer {
   readonly issuer: string
+  /** The TokenIssuer that says so, as `namespace/name`; empty in standalone mode. Only its revocations count here. */
+  readonly source: string
   readonly algorithms: ReadonlySet<Algorithm>
   readonly skewS: number
   readonly tenant: TenantRule
@@ -107,6 +110,8 @@ function parseIssuer(message: IssuerMessage, before: Issuer | undefined): Issuer
   const problems: string[] = []
   if (!message.issuer || message.issuer.length > SNAPSHOT_LIMITS.text)
     problems.push('issuer: must be 1 to 512 characters')
+  if (message.source.length > REVOCATION_LIMITS.source)
+    problems.push(`source: must be at most ${REVOCATION_LIMITS.source} characters`)
   if (message.skewS > SNAPSHOT_LIMITS.skewS) problems.push(`skew_s: must be at most ${SNAPSHOT_LIMITS.skewS}`)
   const named = message.algorithms.map((name) => algorithmNamed(name))
   const algorithms = new Set(named.filter((name) => name !== undefined))
@@ -122,7 +127,7 @@ function parseIssuer(message: IssuerMessage, before: Issuer | undefined): Issuer
   const keys = parseKeys(message, algorithms, before)
   if (typeof keys === 'string') problems.push(`keys.jwks: ${keys}`)
   if (!tenant || typeof keys === 'string' || problems.length > 0) return problems
-  return { issuer: message.issuer, algorithms, skewS: message.skewS, tenant, keys }
+  return { issuer: message.issuer, source: message.source, algorithms, skewS: message.skewS, tenant, keys }
 }
 
 function parseTenant(tenant: IssuerMessage['tenant']): TenantRule | undefined {

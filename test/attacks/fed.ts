@@ -14,7 +14,7 @@ import { signingKey } from '../fixtures/keys.ts'
 import { PATIENT } from '../fixtures/pipeline.ts'
 import { type Asked, question } from '../fixtures/question.ts'
 import { ISSUER } from '../fixtures/tokens.ts'
-import { blobsOf, INVOICES, type Stated } from '../sidecar/trust/beliefs.ts'
+import { blobsOf, INVOICES, SOURCE, type Stated } from '../sidecar/trust/beliefs.ts'
 import { fedSnapshot, type OpenFed, openFed } from '../sidecar/trust/fed-world.ts'
 import { message } from '../sidecar/trust/revocation-world.ts'
 import { AT_S, said, tokenOf, type Weapon } from './arena.ts'
@@ -87,6 +87,7 @@ export async function openFedArena({ refresh, first, silent }: FedPlan = {}): Pr
         subject: undefined,
         issuedBeforeMs: 0,
         expiresAtMs: AT_S * 1000 + 3_600_000,
+        source: SOURCE,
         ...one,
       }))
       const { head } = fed.revocations

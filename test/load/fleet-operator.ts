@@ -54,6 +54,7 @@ function revoked(log: RevocationLog, id: string): RevocationLog {
     subject: { $case: 'jti', jti: id },
     issuedBeforeMs: 0,
     expiresAtMs: 9_000_000_000_000,
+    source: 'shop/idp',
   } as const
   const result = append(log, [{ op: 'add', entry, recalled: false }])
   if (!result.ok) throw new Error(result.why)

@@ -15,6 +15,7 @@ function denying(...ids: readonly string[]): RevocationLog {
     subject: { $case: 'jti', jti: id },
     issuedBeforeMs: 0,
     expiresAtMs: 9_000_000_000_000,
+    source: 'shop/idp',
   })
   const result = append(
     EMPTY_LOG,

@@ -23,6 +23,7 @@ const entry = (id: string, issuer = 'https://idp.example'): Revocation => ({
   subject: { $case: 'jti', jti: id },
   issuedBeforeMs: 0,
   expiresAtMs: 9_000_000_000_000,
+  source: 'shop/idp',
 })
 
 function log(from: RevocationLog, ...ids: readonly string[]): RevocationLog {

@@ -64,6 +64,7 @@ const entry = (id: string): Revocation => ({
   subject: { $case: 'sub', sub: id },
   issuedBeforeMs: 0,
   expiresAtMs: Date.now() + 3_600_000,
+  source: 'shop/idp',
 })
 
 function log(...ids: readonly string[]): RevocationLog {

@@ -33,6 +33,7 @@ function entry(id: string, expiresAtMs = NEVER): Revocation {
     subject: { $case: 'jti', jti: id },
     issuedBeforeMs: 0,
     expiresAtMs,
+    source: 'shop/idp',
   }
 }
 

@@ -58,6 +58,7 @@ const issuer = fc.record({
     nil: undefined,
   }),
   revokedKids: fc.array(word, { maxLength: 70 }),
+  source: word,
 })
 const revocation = fc.record({
   id: word,
@@ -69,6 +70,7 @@ const revocation = fc.record({
   ),
   issuedBeforeMs: number,
   expiresAtMs: number,
+  source: word,
 })
 const issuers = fc.array(issuer, { maxLength: 3 })
 const response: fc.Arbitrary<Response | undefined> = fc.oneof(

@@ -33,6 +33,7 @@ function denying(...subjects: readonly string[]): RevocationLog {
     subject: { $case: 'sub', sub },
     issuedBeforeMs: 0,
     expiresAtMs: Date.now() + 3_600_000,
+    source: 'shop/idp',
   })
   const appended = append(
     EMPTY_LOG,

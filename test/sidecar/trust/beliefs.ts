@@ -15,8 +15,12 @@ import { AUDIENCE, ISSUER } from '../../fixtures/tokens.ts'
 export const LIMITS = engineLimits(64 * 1024 * 1024)
 export const INVOICES = await readBundle(resolve(POLICY.invoices))
 
+/** The TokenIssuer that says what is stated here, unless another is named. */
+export const SOURCE = 'shop/idp'
+
 export interface Stated {
   readonly issuer?: string
+  readonly source?: string
   readonly keys?: readonly SigningKey[]
   readonly document?: Buffer
   readonly algorithms?: readonly string[]
@@ -36,6 +40,7 @@ export function issuerMessage(stated: Stated = {}): Issuer {
       refreshable: stated.refreshable ?? true,
     },
     revokedKids: [],
+    source: stated.source ?? SOURCE,
   }
 }
 

@@ -1,6 +1,8 @@
 import type { Revocation, Revocations } from '../../../contracts/gen/portcullis/feed/v1/feed.ts'
 import type { Principal } from '../../../sidecar/principal.ts'
+import type { TokenFacts } from '../../../sidecar/trust/revocation-table.ts'
 import { ISSUER } from '../../fixtures/tokens.ts'
+import { SOURCE } from './beliefs.ts'
 
 // Revocations in few words, and callers they may meet.
 
@@ -10,7 +12,7 @@ export const LATER = AT + 3_600_000
 export type Subject = NonNullable<Revocation['subject']>
 
 export function entry(id: string, subject: Subject, change: Partial<Revocation> = {}): Revocation {
-  return { id, issuer: ISSUER, subject, issuedBeforeMs: 0, expiresAtMs: LATER, ...change }
+  return { id, issuer: ISSUER, subject, issuedBeforeMs: 0, expiresAtMs: LATER, source: SOURCE, ...change }
 }
 
 export function message(
@@ -38,4 +40,9 @@ export function caller(change: Partial<Principal> = {}): Principal {
     claimsJson: '{}',
     ...change,
   }
+}
+
+/** Of a token that is believed for this source. */
+export function token(sid?: unknown, source: string = SOURCE): TokenFacts {
+  return { source, sid }
 }

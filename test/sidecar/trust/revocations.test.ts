@@ -5,7 +5,7 @@ import type { Revocation } from '../../../contracts/gen/portcullis/feed/v1/feed.
 import type { Principal } from '../../../sidecar/principal.ts'
 import { REVOCATION_LIMITS } from '../../../sidecar/trust/revocation-wire.ts'
 import { createRevocations, NO_REVOCATIONS } from '../../../sidecar/trust/revocations.ts'
-import { AT, caller, entry, LATER, message, type Subject } from './revocation-world.ts'
+import { AT, caller, entry, LATER, message, type Subject, token } from './revocation-world.ts'
 
 const S = AT / 1000
 
@@ -34,14 +34,12 @@ describe('whom an entry meets', () => {
     [{ $case: 'tenant', tenant: 'acme' }, {}, undefined, 'revoked_tenant'],
     [{ $case: 'tenant', tenant: 'globex' }, {}, undefined, undefined],
   ])('%j, %j, sid %j: %s', (subject, who, sid, reason) => {
-    expect(holding(entry('r', subject)).against(caller(who), sid, AT)).toBe(reason)
+    expect(holding(entry('r', subject)).against(caller(who), token(sid), AT)).toBe(reason)
   })
 
   test('nobody of another issuer, whatever the name', () => {
     const revocations = holding(entry('r', { $case: 'sub', sub: 'alice' }))
-    expect(
-      revocations.against(caller({ issuer: 'https://idp.test.example/' }), undefined, AT),
-    ).toBeUndefined()
+    expect(revocations.against(caller({ issuer: 'https://idp.test.example/' }), token(), AT)).toBeUndefined()
   })
 
   test.each([
@@ -51,7 +49,7 @@ describe('whom an entry meets', () => {
   ])('everything issued until a moment: iat %i', (issuedAt, reason) => {
     const all = { issuedBeforeMs: S * 1000 + 999 }
     const revocations = holding(entry('r', { $case: 'everything', everything: true }, all))
-    expect(revocations.against(caller({ issuedAt }), undefined, AT)).toBe(reason)
+    expect(revocations.against(caller({ issuedAt }), token(), AT)).toBe(reason)
   })
 
   test.each([
@@ -59,7 +57,7 @@ describe('whom an entry meets', () => {
     [S + 1, undefined],
   ])('a subject until a moment, so that a new login works: iat %i', (issuedAt, reason) => {
     const revocations = holding(entry('r', { $case: 'sub', sub: 'alice' }, { issuedBeforeMs: S * 1000 }))
-    expect(revocations.against(caller({ issuedAt }), undefined, AT)).toBe(reason)
+    expect(revocations.against(caller({ issuedAt }), token(), AT)).toBe(reason)
   })
 
   test.each([
@@ -68,7 +66,7 @@ describe('whom an entry meets', () => {
     [1, undefined],
   ])('an entry that expires: %i ms after', (ms, reason) => {
     const revocations = holding(entry('r', { $case: 'sub', sub: 'alice' }))
-    expect(revocations.against(caller(), undefined, LATER + ms)).toBe(reason)
+    expect(revocations.against(caller(), token(), LATER + ms)).toBe(reason)
   })
 
   test('an entry that expires hides no other for the same subject', () => {
@@ -77,11 +75,11 @@ describe('whom an entry meets', () => {
       entry('a', { $case: 'sub', sub: 'alice' }, brief),
       entry('b', { $case: 'sub', sub: 'alice' }),
     )
-    expect(revocations.against(caller(), undefined, AT + 1)).toBe('revoked_sub')
+    expect(revocations.against(caller(), token(), AT + 1)).toBe('revoked_sub')
   })
 
   test('nobody, when nobody pushes', () => {
-    expect(NO_REVOCATIONS.against(caller(), 's', AT)).toBeUndefined()
+    expect(NO_REVOCATIONS.against(caller(), token('s'), AT)).toBeUndefined()
     expect(NO_REVOCATIONS.size).toBe(0)
   })
 })
@@ -152,7 +150,7 @@ describe('a message is taken whole or not at all', () => {
       revocations.apply(message(head, head + 1, [entry('0', { $case: 'jti', jti: 'x' })], ['1'])),
     ).toEqual([])
     expect(revocations.apply(message(head + 1, head + 2, more))).toEqual([])
-    expect(revocations.against(caller(), undefined, AT)).toBe('revoked_sub')
+    expect(revocations.against(caller(), token(), AT)).toBe('revoked_sub')
   })
 
   test('text is limited too', () => {
@@ -180,7 +178,7 @@ describe('a full set', () => {
   test('in one message replaces what was', () => {
     const revocations = holding(alice)
     expect(revocations.apply(message(0, 5, [bob]))).toEqual([])
-    expect(revocations.against(caller(), undefined, AT)).toBeUndefined()
+    expect(revocations.against(caller(), token(), AT)).toBeUndefined()
     expect(revocations).toMatchObject({ head: 5, size: 1 })
   })
 
@@ -189,10 +187,10 @@ describe('a full set', () => {
     revocations.apply(message(0, 9, [alice, bob]))
     expect(revocations.apply(message(0, 4, [entry('new', { $case: 'jti', jti: 'j-9' })]))).toEqual([])
     expect(revocations).toMatchObject({ head: 9, size: 3 })
-    expect(revocations.against(caller(), undefined, AT)).toBe('revoked_sub')
+    expect(revocations.against(caller(), token(), AT)).toBe('revoked_sub')
     expect(revocations.apply(message(4, 9, [bob]))).toEqual([])
     expect(revocations).toMatchObject({ head: 9, size: 2 })
-    expect(revocations.against(caller(), undefined, AT)).toBeUndefined()
+    expect(revocations.against(caller(), token(), AT)).toBeUndefined()
   })
 
   test('that never comes to an end changes nothing but what it adds', () => {
@@ -201,8 +199,8 @@ describe('a full set', () => {
     revocations.apply(message(0, 4, [bob]))
     revocations.interrupted()
     expect(revocations.apply(message(9, 10, []))).toEqual([])
-    expect(revocations.against(caller(), undefined, AT)).toBe('revoked_sub')
-    expect(revocations.against(caller({ subject: 'bob' }), undefined, AT)).toBe('revoked_sub')
+    expect(revocations.against(caller(), token(), AT)).toBe('revoked_sub')
+    expect(revocations.against(caller({ subject: 'bob' }), token(), AT)).toBe('revoked_sub')
     expect(revocations.head).toBe(10)
   })
 
@@ -235,7 +233,7 @@ test('what has expired goes by itself, but not so early that a clock correction 
   )
   revocations.sweep(AT + 6_000)
   expect(revocations.size).toBe(2)
-  expect(revocations.against(caller(), undefined, AT + 999)).toBe('revoked_sub')
+  expect(revocations.against(caller(), token(), AT + 999)).toBe('revoked_sub')
   revocations.sweep(AT + 61_000)
   expect(revocations.size).toBe(1)
   revocations.sweep(LATER + 60_000)
@@ -265,11 +263,13 @@ const subject: fc.Arbitrary<Subject> = fc.oneof(
   fc.constant<Subject>({ $case: 'everything', everything: true }),
 )
 const issuer = fc.constantFrom('https://one.example', 'https://two.example')
+const source = fc.constantFrom('shop/idp', 'other/idp')
 const moment = fc.integer({ min: -3, max: 3 }).map((s) => AT + s * 1_000)
 const anEntry: fc.Arbitrary<Revocation> = fc
   .record({
     id: fc.constantFrom(...'abcdefgh'),
     issuer,
+    source,
     subject,
     before: moment,
     expiresAtMs: moment,
@@ -293,6 +293,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 )
 const who = fc.record({
   issuer,
+  source,
   subject: text,
   clientId: text,
   tenant: text,
@@ -301,7 +302,9 @@ const who = fc.record({
   issuedAt: fc.integer({ min: S - 3, max: S + 3 }),
 })
 
-function naivelyMet(entries: readonly Revocation[], one: Principal, sid: unknown, at: number): boolean {
+type Who = Principal & { readonly source: string }
+
+function naivelyMet(entries: readonly Revocation[], one: Who, sid: unknown, at: number): boolean {
   const values: Readonly<Record<string, unknown>> = {
     jti: one.jti,
     sid,
@@ -314,6 +317,7 @@ function naivelyMet(entries: readonly Revocation[], one: Principal, sid: unknown
   return entries.some(
     (revoked) =>
       revoked.issuer === one.issuer &&
+      revoked.source === one.source &&
       at < revoked.expiresAtMs &&
       (revoked.issuedBeforeMs === 0 || one.issuedAt * 1000 <= revoked.issuedBeforeMs) &&
       (revoked.subject as unknown as Record<string, unknown>)[revoked.subject?.$case ?? ''] ===
@@ -335,8 +339,9 @@ test('whatever is told in whatever order: level with the log it is the naive lis
         const head = () => log.length
         const told = { head: 0 }
         const meets = (entries: readonly Revocation[]) =>
-          people.map((one) => naivelyMet(entries, caller(one), sid, at))
-        const found = () => people.map((one) => revocations.against(caller(one), sid, at) !== undefined)
+          people.map((one) => naivelyMet(entries, { ...caller(one), source: one.source }, sid, at))
+        const found = () =>
+          people.map((one) => revocations.against(caller(one), token(sid, one.source), at) !== undefined)
         for (const one of steps) {
           const before = revocations.head
           if (one.do === 'revoke') {

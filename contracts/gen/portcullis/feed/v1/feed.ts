@@ -115,7 +115,10 @@ export interface KeysChecked {
 export interface Recall {
 }
 
-/** Everything that a sidecar knows and its operator may have forgotten. */
+/**
+ * Everything that a sidecar knows and its operator may have forgotten. May come in several parts with the same head, of which only the first
+ * has base 0.
+ */
 export interface Recalled {
   held: Held | undefined;
   revocations: Revocations | undefined;
@@ -148,7 +151,7 @@ export interface KeyTerm {
 /** Renews the revocation lease of a sidecar whose revocation head is the one named here. Sent about every second. */
 export interface Heartbeat {
   revocationHead: number;
-  /** The operator's clock, milliseconds since the epoch. */
+  /** The operator's clock at the moment of sending, milliseconds since the epoch: one that lay around renews less. */
   atMs: number;
 }
 
@@ -156,7 +159,10 @@ export interface Heartbeat {
 export interface Revocations {
   /** Position after this message. Never goes backwards. */
   head: number;
-  /** Position that this message builds on; 0 when it holds everything that is in force. */
+  /**
+   * Position that this message builds on; 0 when it holds everything that is in force. Further parts of that come in order of the log, each
+   * building on the one before; only the last has the head.
+   */
   base: number;
   /** At most 4096 in one message; more come in further ones. */
   entries: Revocation[];
@@ -185,6 +191,11 @@ export interface Revocation {
   issuedBeforeMs: number;
   /** When the entry may be forgotten, milliseconds since the epoch; never 0. */
   expiresAtMs: number;
+  /**
+   * The TokenIssuer under which it was written, as `namespace/name`: who may name an issuer in a namespace of his own must not deny its tokens
+   * to others. It counts for an Issuer of the same source only.
+   */
+  source: string;
 }
 
 /** A part of a blob. The parts of one blob come in order and without gaps, at most 64 KiB each; blobs may alternate. */
@@ -262,6 +273,8 @@ export interface Issuer {
     | undefined;
   /** Keys that are not believed although they are published. At most 64. */
   revokedKids: string[];
+  /** Which TokenIssuer says so, as `namespace/name`; empty in standalone mode. Revocations count for the issuer of the same source only. */
+  source: string;
 }
 
 /** The tenant is read from a claim and must be one of a closed list. */
@@ -1434,7 +1447,7 @@ export const Revocations: MessageFns<Revocations> = {
 };
 
 function createBaseRevocation(): Revocation {
-  return { id: "", issuer: "", subject: undefined, issuedBeforeMs: 0, expiresAtMs: 0 };
+  return { id: "", issuer: "", subject: undefined, issuedBeforeMs: 0, expiresAtMs: 0, source: "" };
 }
 
 export const Revocation: MessageFns<Revocation> = {
@@ -1473,6 +1486,9 @@ export const Revocation: MessageFns<Revocation> = {
     }
     if (message.expiresAtMs !== 0) {
       writer.uint32(88).uint64(message.expiresAtMs);
+    }
+    if (message.source !== "") {
+      writer.uint32(98).string(message.source);
     }
     return writer;
   },
@@ -1576,6 +1592,14 @@ export const Revocation: MessageFns<Revocation> = {
             }
 
             message.expiresAtMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.source = reader.string();
             continue;
           }
         }
@@ -1976,7 +2000,7 @@ export const Route: MessageFns<Route> = {
 };
 
 function createBaseIssuer(): Issuer {
-  return { issuer: "", algorithms: [], skewS: 0, tenant: undefined, keys: undefined, revokedKids: [] };
+  return { issuer: "", algorithms: [], skewS: 0, tenant: undefined, keys: undefined, revokedKids: [], source: "" };
 }
 
 export const Issuer: MessageFns<Issuer> = {
@@ -2003,6 +2027,9 @@ export const Issuer: MessageFns<Issuer> = {
     }
     for (const v of message.revokedKids) {
       writer.uint32(58).string(v!);
+    }
+    if (message.source !== "") {
+      writer.uint32(66).string(message.source);
     }
     return writer;
   },
@@ -2074,6 +2101,14 @@ export const Issuer: MessageFns<Issuer> = {
             }
 
             message.revokedKids.push(reader.string());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.source = reader.string();
             continue;
           }
         }
