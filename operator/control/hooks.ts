@@ -1,4 +1,5 @@
 import type { KeyRotation } from '../../contracts/crd/key-rotation.ts'
+import { parseTime } from '../../contracts/time.ts'
 import type { CertificateMaker, CertificateStore, Hooks } from '../inject/certificates.ts'
 import { createCertificates, STORE_NAME } from '../inject/certificates.ts'
 import { createPublished, type Template } from '../inject/published.ts'
@@ -12,7 +13,6 @@ import {
   SECRETS,
   VALIDATING_WEBHOOK_CONFIGURATIONS,
 } from '../kube/resources.ts'
-import { parseTime } from '../kube/time.ts'
 import type { KubePorts, Transport } from '../kube/transport.ts'
 import { create, get, replace } from '../kube/verbs.ts'
 import { Fault } from '../ports.ts'

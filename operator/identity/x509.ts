@@ -1,6 +1,6 @@
 import { createHash, createPublicKey, type KeyObject, sign } from 'node:crypto'
 import { childrenOf, der, octetsOfBits, readDer, TAG } from '../../contracts/spiffe/der.ts'
-import { formatTime } from '../kube/time.ts'
+import { formatTime } from '../../contracts/time.ts'
 
 // Writes the three kinds of certificate we make (RFC 5280, X509-SVID): root, intermediate, leaf. Everything is EC P-256 with
 // SHA-256; nothing of a certificate comes from whoever asked for it but the key.

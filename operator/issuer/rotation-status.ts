@@ -1,7 +1,7 @@
 import type { KeyRotation, KeyRotationStatus } from '../../contracts/crd/key-rotation.ts'
+import { formatTime } from '../../contracts/time.ts'
 import type { Progress } from '../identity/key-keeper.ts'
 import type { KeyRecord } from '../identity/ring.ts'
-import { formatTime } from '../kube/time.ts'
 import { bad, good, judge } from '../reconcile/judgement.ts'
 
 type Phase = NonNullable<KeyRotationStatus['phase']>

@@ -1,7 +1,7 @@
 import type { TrustDomain, TrustDomainStatus } from '../../contracts/crd/trust-domain.ts'
+import { formatTime } from '../../contracts/time.ts'
 import type { Keys } from '../identity/keys.ts'
 import { inBundle, type Use } from '../identity/ring.ts'
-import { formatTime } from '../kube/time.ts'
 import { bad, good, judge } from '../reconcile/judgement.ts'
 
 /** Keys and bundle as they are stored. */

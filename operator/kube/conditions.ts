@@ -1,4 +1,4 @@
-import { formatTime } from './time.ts'
+import { formatTime } from '../../contracts/time.ts'
 
 /** meta/v1 Condition. */
 export interface Condition {

@@ -1,8 +1,8 @@
+import { formatMicroTime } from '../../contracts/time.ts'
 import { Fault, type Monotonic } from '../ports.ts'
 import { createDelays } from './delays.ts'
 import { apiVersionOf } from './resource.ts'
 import { EVENTS } from './resources.ts'
-import { formatMicroTime } from './time.ts'
 import type { KubePorts, Transport } from './transport.ts'
 import { create, patch } from './verbs.ts'
 

@@ -1,6 +1,6 @@
+import { parseTime } from '../../contracts/time.ts'
 import { recordOf, textOf } from './answer.ts'
 import type { KubeObject, ObjectMeta } from './resource.ts'
-import { parseTime } from './time.ts'
 
 /** coordination.k8s.io/v1 Lease, as far as it is read here. */
 export interface LeaseRecord {

@@ -1,9 +1,9 @@
+import { formatMicroTime } from '../../contracts/time.ts'
 import { Fault } from '../ports.ts'
 import { expectValue } from './answer.ts'
 import { type LeaseRecord, parseLease } from './lease-object.ts'
 import { apiVersionOf, type Place } from './resource.ts'
 import { LEASES } from './resources.ts'
-import { formatMicroTime } from './time.ts'
 import type { KubePorts, Transport } from './transport.ts'
 import { create, get, replace } from './verbs.ts'
 

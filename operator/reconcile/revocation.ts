@@ -1,5 +1,5 @@
 import type { Revocation, RevocationStatus } from '../../contracts/crd/revocation.ts'
-import { formatTime, parseTime } from '../kube/time.ts'
+import { formatTime, parseTime } from '../../contracts/time.ts'
 import { bad, good, type Judged, judge, programmed, type Rollout, readyFrom } from './judgement.ts'
 
 /** Where a Revocation stands in the log. */

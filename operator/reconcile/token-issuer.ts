@@ -1,6 +1,6 @@
 import type { TokenIssuer, TokenIssuerStatus } from '../../contracts/crd/token-issuer.ts'
 import { REFRESH_NOW } from '../../contracts/crd.ts'
-import { formatTime, parseTime } from '../kube/time.ts'
+import { formatTime, parseTime } from '../../contracts/time.ts'
 import { bad, good, judge, programmed, type Rollout, readyFrom } from './judgement.ts'
 
 /** What was found out about the keys of an issuer. */

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Revocation } from '../../contracts/crd/revocation.ts'
 import { Revocation as Entry } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
-import { parseMoment } from './moment.ts'
+import { parseTime } from '../../contracts/time.ts'
 import type { Change, RevocationLog } from './revocation-log.ts'
 
 export interface RevocationDiff {
@@ -83,11 +83,11 @@ function entriesOf({ metadata, spec }: Revocation, issuerNamed: IssuerNamed): re
   if (issuer === undefined) {
     return `spec.issuerRef.name: there is no TokenIssuer ${spec.issuerRef.name} in namespace ${metadata.namespace}; create it, or delete this object`
   }
-  const expiresAtMs = parseMoment(spec.expiresAt)
+  const expiresAtMs = parseTime(spec.expiresAt)
   if (expiresAtMs === undefined || expiresAtMs <= 0) return 'spec.expiresAt: is no moment'
   const entries: Entry[] = []
   for (const [index, { type, value = '', issuedBefore }] of spec.entries.entries()) {
-    const issuedBeforeMs = issuedBefore === undefined ? 0 : parseMoment(issuedBefore)
+    const issuedBeforeMs = issuedBefore === undefined ? 0 : parseTime(issuedBefore)
     if (issuedBeforeMs === undefined) return `spec.entries[${index}].issuedBefore: is no moment`
     const facts = JSON.stringify([issuer, type, value, issuedBeforeMs])
     // By content and not by index: entries that trade places deny without a pause.

@@ -4,11 +4,11 @@ import type { AddressInfo } from 'node:net'
 import { setTimeout } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { parseAccessPolicy } from '../../contracts/crd/access-policy.ts'
+import { parseTime } from '../../contracts/time.ts'
 import { createCertificateMaker } from '../../operator/identity/serving.ts'
 import { type Certificates, createCertificates } from '../../operator/inject/certificates.ts'
 import { injectionOf } from '../../operator/inject/sidecar.ts'
 import { openWebhook, type RunningWebhook } from '../../operator/inject/webhook.ts'
-import { parseTime } from '../../operator/kube/time.ts'
 import { apiUnavailable } from '../cluster-node/api.ts'
 import {
   type Ground,

@@ -1,8 +1,8 @@
 import { generateKeyPairSync } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { parseAccessPolicy } from '../../../contracts/crd/access-policy.ts'
+import { parseTime } from '../../../contracts/time.ts'
 import { type Known, lint } from '../../../operator/inject/lint.ts'
-import { parseTime } from '../../../operator/kube/time.ts'
 import { IMAGE } from './pods.ts'
 
 const NOW = Date.parse('2026-11-25T12:00:00Z')

@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest'
 import type { Revocation as Entry } from '../../../contracts/gen/portcullis/feed/v1/feed.ts'
-import { parseMoment } from '../../../operator/state/moment.ts'
 import { diffRevocations, positionOf } from '../../../operator/state/revocation-diff.ts'
 import { append, EMPTY_LOG, type RevocationLog } from '../../../operator/state/revocation-log.ts'
 import { revocation } from './objects.ts'
@@ -109,26 +108,4 @@ test('a sidecar enforces a Revocation from the position of its last entry on', (
   const log = following(following(EMPTY_LOG, [first]), [first, second])
   expect([first, second].map(({ metadata }) => positionOf(log, metadata.uid))).toEqual([2, 3])
   expect(positionOf(log, 'nobody')).toBeUndefined()
-})
-
-test.each([
-  '2026-01-01T00:00:00Z',
-  '2024-02-29T23:59:59.999Z',
-  '2000-03-01T00:00:00+02:00',
-  '1999-12-31T23:59:59-11:30',
-  '2100-02-28T12:00:00.5Z',
-  '1970-01-01T00:00:00z',
-])('%s is the moment that it is', (text) => {
-  expect(parseMoment(text)).toBe(Date.parse(text.toUpperCase()))
-})
-
-test.each([
-  '',
-  '2026-01-01',
-  '2026-13-01T00:00:00Z',
-  '2026-01-01T24:00:00Z',
-  '2026-01-01T00:00:00',
-  'x2026-01-01T00:00:00Z',
-])('%j is no moment', (text) => {
-  expect(parseMoment(text)).toBeUndefined()
 })

@@ -14,16 +14,23 @@ export function formatMicroTime(at: number): string {
   return `${formatSeconds(at)}.${String(millis).padStart(3, '0')}000Z`
 }
 
-/** Milliseconds since the epoch of either form, or `undefined` for anything else. Fractions beyond milliseconds are dropped. */
+const RFC3339 = /^(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-])(\d\d):(\d\d))$/
+
+/**
+ * Milliseconds since the epoch of a moment as the API server writes it, or a person (RFC 3339 section 5.6, any zone; without leap
+ * seconds); `undefined` for anything else. Fractions beyond milliseconds are dropped.
+ */
 export function parseTime(text: unknown): number | undefined {
-  if (typeof text !== 'string') return undefined
-  const parts = /^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?Z$/.exec(text)
+  const parts = typeof text === 'string' ? RFC3339.exec(text) : null
   if (!parts) return undefined
   const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = parts.slice(1, 7).map(Number)
   if (month < 1 || month > 12 || day < 1 || day > daysInMonth(year, month)) return undefined
-  if (hour > 23 || minute > 59 || second > 59) return undefined
+  const [zoneHour, zoneMinute] = [Number(parts[9] ?? 0), Number(parts[10] ?? 0)]
+  if (hour > 23 || minute > 59 || second > 59 || zoneHour > 23 || zoneMinute > 59) return undefined
   const millis = Number((parts[7] ?? '').padEnd(3, '0').slice(0, 3))
-  return daysBefore(year, month, day) * DAY_MS + ((hour * 60 + minute) * 60 + second) * 1_000 + millis
+  const zone = (parts[8] === '-' ? 1 : -1) * (zoneHour * 60 + zoneMinute)
+  const minutes = hour * 60 + minute + zone
+  return daysBefore(year, month, day) * DAY_MS + (minutes * 60 + second) * 1_000 + millis
 }
 
 function formatSeconds(at: number): string {
