@@ -255,7 +255,8 @@ describe.skipIf(missing)(`the chart in an API server${missing ? ` (NOT RUN: ${mi
   test('an uninstall takes admission away and leaves schemas and what was made with them', async () => {
     expect((await admission()).length).toBeGreaterThan(10)
     const uninstall = helm('uninstall', 'portcullis', '-n', NAMESPACE)
-    const job = await appears('job', 'portcullis-cleanup')
+    await api.kubectl(['wait', '--for=create', 'job/portcullis-cleanup', '-n', NAMESPACE, '--timeout=30s'])
+    const job = await get('job', 'portcullis-cleanup', '-n', NAMESPACE)
     expect(job.spec.template.spec.containers[0].args.at(-1)).toBe('--release=portcullis')
     // Admission goes first, by the Job: its policies without bindings, and no webhook.
     const said = await runAs(
@@ -295,14 +296,5 @@ describe.skipIf(missing)(`the chart in an API server${missing ? ` (NOT RUN: ${mi
   async function gone(): Promise<void> {
     for (let tries = 0; tries < 50 && (await admission()).length > 0; tries += 1) await delay(200)
     expect(await admission()).toEqual([])
-  }
-
-  async function appears(kind: string, name: string): Promise<Manifest> {
-    for (let tries = 0; tries < 100; tries += 1) {
-      const found = await get(kind, name, '-n', NAMESPACE).catch(() => undefined)
-      if (found) return found
-      await delay(200)
-    }
-    throw new Error(`${kind} ${name} did not appear`)
   }
 })
