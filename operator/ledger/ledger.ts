@@ -1,10 +1,9 @@
 import { faultOf } from '../kube/answer.ts'
-import type { KubeObject } from '../kube/resource.ts'
 import { CONFIG_MAPS } from '../kube/resources.ts'
 import type { KubePorts, Transport } from '../kube/transport.ts'
 import { create, remove, replace } from '../kube/verbs.ts'
 import { openWatch } from '../kube/watch.ts'
-import type { Monotonic } from '../ports.ts'
+import { createEcho, type News } from './echo.ts'
 import {
   type Fact,
   type FactKind,
@@ -48,37 +47,21 @@ export async function openLedger(
   namespace: string,
   ports: KubePorts,
 ): Promise<OpenLedger> {
-  const entries = new Map<string, Entry>()
-  const listeners = new Set<(kind: FactKind) => void>()
-  const echo = createEcho(ports.monotonic)
+  const { entries, listeners, take, drop } = createBook()
+  const closing = new AbortController()
   const place = { resource: CONFIG_MAPS, namespace }
 
-  const take = (object: FactObject): void => {
-    const { name } = object.metadata
-    const before = entries.get(name)
-    if (before?.object.metadata.resourceVersion === object.metadata.resourceVersion) return
-    const entry = entryOf(object)
-    entries.set(name, entry)
-    tell(before, entry)
-  }
-  const drop = (name: string): void => {
-    const before = entries.get(name)
-    entries.delete(name)
-    tell(before, undefined)
-  }
-  const tell = (...changed: readonly (Entry | undefined)[]): void => {
-    const kinds = new Set(changed.flatMap((entry) => entry?.fact?.kind ?? []))
-    for (const kind of kinds) for (const listener of listeners) listener(kind)
-  }
   const watched = await openWatch<FactObject>(
     transport,
     { place, labelSelector: `${PART_LABEL}=${STATE}`, transform: (object) => object as FactObject },
     ports,
   )
+  const apply = ({ gone, object }: News<FactObject>): void =>
+    gone ? drop(object.metadata.name) : take(object)
+  const echo = createEcho(ports, apply, closing.signal)
   watched.subscribe((type, _key, object) => {
-    if (echo.isOld(object)) return
-    if (type === 'removed') drop(object.metadata.name)
-    else take(object)
+    const news = { gone: type === 'removed', object }
+    if (echo.heard(news)) apply(news)
   })
   const through = (by: Transport): Ledger => ({
     whenSynced: (signal) => watched.whenSynced(signal),
@@ -100,8 +83,8 @@ export async function openLedger(
         ? await replace(by, { ...place, name: written.name }, body, signal)
         : await create(by, place, body, signal)
       if (!answer.ok) return lost(answer.refused, `write ${written.name}`)
-      echo.expect(answer.value)
-      take(answer.value as FactObject)
+      const stored = answer.value as FactObject
+      if (echo.wrote(stored)) take(stored)
       return true
     },
     async remove(name, signal) {
@@ -114,31 +97,46 @@ export async function openLedger(
     },
     [Symbol.asyncDispose]: async () => undefined,
   })
-  return { ...through(transport), through, [Symbol.asyncDispose]: () => watched[Symbol.asyncDispose]() }
-}
-
-/** How long the watch may take to tell of our own write. After that it is believed, whatever it says: a database may have been restored. */
-const ECHO_MS = 5_000
-
-interface Echo {
-  expect(written: KubeObject): void
-  /** Whether this is news from before our own last write of the object. Versions are opaque, so only their equality counts. */
-  isOld(object: KubeObject): boolean
-}
-
-function createEcho(monotonic: Monotonic): Echo {
-  const expected = new Map<string, { readonly version: string | undefined; readonly until: number }>()
   return {
-    expect: ({ metadata }) =>
-      void expected.set(metadata.name, { version: metadata.resourceVersion, until: monotonic() + ECHO_MS }),
-    isOld({ metadata }) {
-      const wanted = expected.get(metadata.name)
-      if (!wanted) return false
-      if (wanted.version === metadata.resourceVersion || monotonic() > wanted.until) {
-        expected.delete(metadata.name)
-        return false
-      }
-      return true
+    ...through(transport),
+    through,
+    [Symbol.asyncDispose]: () => {
+      closing.abort()
+      return watched[Symbol.asyncDispose]()
+    },
+  }
+}
+
+interface Book {
+  readonly entries: Map<string, Entry>
+  readonly listeners: Set<(kind: FactKind) => void>
+  take(object: FactObject): void
+  drop(name: string): void
+}
+
+/** What is known, and who wants to hear of it. */
+function createBook(): Book {
+  const entries = new Map<string, Entry>()
+  const listeners = new Set<(kind: FactKind) => void>()
+  const tell = (...changed: readonly (Entry | undefined)[]): void => {
+    const kinds = new Set(changed.flatMap((entry) => entry?.fact?.kind ?? []))
+    for (const kind of kinds) for (const listener of listeners) listener(kind)
+  }
+  return {
+    entries,
+    listeners,
+    take(object) {
+      const { name, resourceVersion } = object.metadata
+      const before = entries.get(name)
+      if (before?.object.metadata.resourceVersion === resourceVersion) return
+      const entry = entryOf(object)
+      entries.set(name, entry)
+      tell(before, entry)
+    },
+    drop(name) {
+      const before = entries.get(name)
+      entries.delete(name)
+      tell(before, undefined)
     },
   }
 }
