@@ -66,7 +66,6 @@ export async function openAir(
     }),
   )
   const refresh = (): void => {
-    views.stale()
     const { world } = views.current()
     if (world) publisher.update(world)
   }

@@ -45,7 +45,6 @@ export function createRecalling(needs: RecallingNeeds): (what: Recollection) => 
     pod,
   }: Recollection): Promise<string | undefined> => {
     for (let tries = 0; tries < TRIES; tries += 1) {
-      views.stale()
       const stored = await revoking.recall(entries, revocationHead, signal)
       if (typeof stored === 'string') return stored
       const raised = stored && (await numbering.raiseAbove(generation, signal))

@@ -26,18 +26,20 @@ export interface View {
 }
 
 export interface Views {
+  /** Never older than the last change of the mirrors or the last write of our own: who writes what it decided on an older view undoes. */
   current(): View
-  /** Forgets what was worked out: something has changed. */
-  stale(): void
 }
 
 export function createViews(watch: ClusterWatch, ledger: Ledger): Views {
   let known: View | undefined
   const blobs = createBlobs(ledger)
+  const forget = (): void => {
+    known = undefined
+  }
+  // First of all listeners, so that nobody who is told of a change still sees what was before it.
+  watch.subscribe(forget)
+  ledger.subscribe(forget)
   return {
-    stale() {
-      known = undefined
-    },
     current() {
       known ??= look(watch, ledger, blobs)
       return known
