@@ -42,6 +42,8 @@ const PLACES = {
   checkSocket: '/run/portcullis/check.sock',
   workloadSocket: '/run/spiffe/workload.sock',
   token: '/var/run/secrets/portcullis/token',
+  // Beside the socket, where nobody else can write; why that is safe stands in identity/anchors-file.ts.
+  anchors: '/run/portcullis/anchors.pem',
 } as const
 // Who reaches a socket is decided by who has its directory mounted, and everyone but this program has it read-only: the socket
 // itself is open to every uid of the pod, and what an emptyDir's own mode says does not matter.
@@ -120,11 +122,16 @@ function build(reader: Reader, given: Given, env: Environment): InjectedConfig |
     unix,
     tcp: { host: '127.0.0.1' as const, port: checkPort },
     admin: { host, port: adminPort },
-    limits: DEFAULT_LIMITS,
+    // The caller's deadline rules; a check may wait for a key to come from the provider by way of the operator.
+    limits: { ...DEFAULT_LIMITS, deadlineMs: 5_000 },
     logDecisions,
     workloadApi,
     operatorNamespace,
-    identity: Object.freeze({ trustDomain, audience, issuer, feed, anchors, tokenFile: place('token'), pod }),
+    identity: Object.freeze({
+      ...{ trustDomain, audience, issuer, feed, anchors, pod },
+      tokenFile: place('token'),
+      anchorsFile: place('anchors'),
+    }),
   })
 }
 

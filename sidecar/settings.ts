@@ -61,6 +61,8 @@ export interface IdentitySettings {
   readonly feed: Endpoint
   /** Roots that are believed until a newer trust bundle has come, DER. */
   readonly anchors: readonly Uint8Array[]
+  /** Where the roots of the newest trust bundle are kept for the next start of this container; they go before `anchors`. */
+  readonly anchorsFile: string
   /** Projected service account token; the kubelet replaces it, so it is read anew for each call. */
   readonly tokenFile: string
   readonly pod: Pod

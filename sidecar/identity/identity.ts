@@ -1,6 +1,7 @@
 import type { TrustBundle } from '../../contracts/gen/portcullis/identity/v1/identity.ts'
 import type { Now, Random, Report, Sleep } from '../ports.ts'
 import type { IdentitySettings } from '../settings.ts'
+import { createAnchorsFile } from './anchors-file.ts'
 import { createControl } from './control.ts'
 import { createFeedChannel, type FeedStream } from './feed-channel.ts'
 import { createIssuer } from './issuer.ts'
@@ -32,6 +33,8 @@ export interface Identity {
   /** What is wrong but does not make anything unready. */
   remarks(): readonly string[]
   readonly facts: () => IdentityFacts
+  /** Streams of the Workload API that are open. */
+  readonly workloadStreams: () => number
 }
 
 export interface IdentityFacts {
@@ -45,6 +48,7 @@ export interface IdentityFacts {
 export function createIdentity(settings: IdentitySettings, needs: IdentityNeeds): Identity {
   const { wall } = needs
   const trust = createTrustState(settings)
+  const anchors = createAnchorsFile(settings, trust, needs.report)
   const issuer = createIssuer(settings, { trust: trust.current, wall })
   const control = createControl(settings, { ...needs, issuer, trust })
   const workload = createWorkload({ ...needs, issuer, control, trust })
@@ -67,15 +71,25 @@ export function createIdentity(settings: IdentitySettings, needs: IdentityNeeds)
       ? [`renewal for the workload: ${workload.problem()}`]
       : []),
   ]
+  const untrusting = (): readonly string[] => [
+    ...(anchors.problem() ? [`trust anchors: ${anchors.problem()}`] : []),
+    ...(trust.held() > trust.current().sequence
+      ? [`trust bundle: ${trust.held()} is awaited, of which this pod has kept the roots, or a newer one`]
+      : []),
+  ]
+  const workloadApi = createWorkloadApi({ ...needs, workload, trust, jwt })
   return {
     run: async (signal) => {
+      // Before anything is verified.
+      await anchors.restore()
       await Promise.all([control.run(signal), workload.run(signal), channel.run(signal)])
     },
     open: channel.open,
     trust: trust.offer,
-    workloadApi: createWorkloadApi({ ...needs, workload, trust, jwt }),
+    workloadApi,
     notReadyBecause: () => (complete ? [] : missing()),
-    remarks: () => (complete ? [...missing(), ...late()] : []),
+    remarks: () => [...(complete ? [...missing(), ...late()] : []), ...untrusting()],
+    workloadStreams: workloadApi.openStreams,
     facts: () => ({
       trustSequence: trust.current().sequence,
       controlExpiresInS: seconds((control.current()?.notAfterMs ?? wall()) - wall()),

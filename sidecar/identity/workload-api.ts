@@ -19,6 +19,11 @@ import type { WorkloadIdentity, WorkloadState } from './workload.ts'
 export type WorkloadApi = Pick<SpiffeWorkloadAPIServer, Method>
 type Method = 'fetchX509Svid' | 'fetchX509Bundles' | 'fetchJwtsvid' | 'fetchJwtBundles' | 'validateJwtsvid'
 
+export interface WorkloadService extends WorkloadApi {
+  /** Streams that are open. */
+  readonly openStreams: () => number
+}
+
 export interface WorkloadApiNeeds {
   readonly workload: Pick<WorkloadIdentity, 'state' | 'watch'>
   readonly trust: Pick<TrustState, 'current' | 'watch'>
@@ -52,7 +57,7 @@ const DRAINING: Refusal = { code: status.UNAVAILABLE, details: 'going away; come
 export const MOST_STREAMS = 256
 const AUDIENCES = { count: 8, length: 512 } as const
 
-export function createWorkloadApi(needs: WorkloadApiNeeds): WorkloadApi {
+export function createWorkloadApi(needs: WorkloadApiNeeds): WorkloadService {
   const { workload, trust, jwt, wall, draining } = needs
   const both = (listener: () => void) => {
     const ends = [workload.watch(listener), trust.watch(listener)]
@@ -60,12 +65,13 @@ export function createWorkloadApi(needs: WorkloadApiNeeds): WorkloadApi {
       for (const end of ends) end()
     }
   }
-  const serve = createStreams(draining)
+  const { serve, open } = createStreams(draining)
   const bundles = <T>(make: (trust: Trust) => T) => {
     const now = trust.current()
     return now.sequence > 0 ? make(now) : STARTING
   }
   return {
+    openStreams: open,
     fetchX509Svid: (call) => serve(call, () => x509Svids(workload.state(), trust.current()), both),
     fetchX509Bundles: (call) => serve(call, () => bundles(x509Bundles), trust.watch),
     fetchJwtBundles: (call) => serve(call, () => bundles(jwtBundles), trust.watch),
@@ -103,9 +109,9 @@ type Serve = <T>(
 
 // SPIFFE Workload API section 4.3: the first response at once, each one the full state, the next when something has changed. A reader that
 // is slow gets the newest state when it is ready for it, not every one in between.
-function createStreams(draining: AbortSignal): Serve {
+function createStreams(draining: AbortSignal): { readonly serve: Serve; readonly open: () => number } {
   let open = 0
-  return (call, state, watch) => {
+  const serve: Serve = (call, state, watch) => {
     const refusal = notGreeted(call.metadata) ?? (open >= MOST_STREAMS ? BUSY : undefined)
     if (refusal) return end(call, refusal)
     open++
@@ -140,6 +146,7 @@ function createStreams(draining: AbortSignal): Serve {
     call.on('error', closed)
     tell()
   }
+  return { serve, open: () => open }
 }
 
 function once(action: () => void): () => void {

@@ -29,6 +29,10 @@ export interface PushedReadings {
   readonly streams: number
   readonly nacks: number
   readonly trustSequence: number
+  /** Until the identity ends; 0 when there is none. */
+  readonly svidSeconds: Readonly<Record<'control' | 'workload', number>>
+  /** Open streams of the SPIFFE Workload API. */
+  readonly workloadStreams: number
 }
 
 export interface Metrics {
@@ -147,9 +151,7 @@ function pushedReadings(pushed: Readings['pushed']): readonly Reading[] {
     gauge('portcullis_feed_connected', '1 when the operator is heard on an open stream.', (now) => [
       sample(now.connected ? 1 : 0),
     ]),
-    gauge('portcullis_trust_bundle_sequence', 'Sequence of the trust bundle in use.', (now) => [
-      sample(now.trustSequence),
-    ]),
+    ...identityReadings(gauge),
     counted(
       'portcullis_feed_streams_total',
       'Streams opened to the operator.',
@@ -160,6 +162,26 @@ function pushedReadings(pushed: Readings['pushed']): readonly Reading[] {
       'Messages of the operator that were refused.',
       when((now) => [sample(now.nacks)]),
     ),
+  ]
+}
+
+function identityReadings(
+  gauge: (name: string, help: string, read: (now: PushedReadings) => readonly Sample[]) => Reading,
+): readonly Reading[] {
+  const svids = ({ svidSeconds }: PushedReadings) =>
+    Object.entries(svidSeconds).map(([kind, seconds]) => sample(seconds, { kind }))
+  return [
+    gauge('portcullis_trust_bundle_sequence', 'Sequence of the trust bundle in use.', (now) => [
+      sample(now.trustSequence),
+    ]),
+    gauge(
+      'portcullis_svid_seconds_to_expiry',
+      'Until the identity of the sidecar or of its workload ends; 0: there is none.',
+      svids,
+    ),
+    gauge('portcullis_workload_api_streams', 'Open streams of the SPIFFE Workload API.', (now) => [
+      sample(now.workloadStreams),
+    ]),
   ]
 }
 
@@ -210,7 +232,7 @@ function measured(name: string, help: string, read: () => number): Reading {
 }
 
 function expose(registry: Registry, { kind, name, help, read }: Reading): void {
-  const labelNames = ['outcome', 'reason', 'result', 'issuer', 'revision', 'tier']
+  const labelNames = ['outcome', 'reason', 'result', 'issuer', 'revision', 'tier', 'kind']
   const Metric = kind === 'counter' ? Counter : Gauge
   new Metric({
     name,

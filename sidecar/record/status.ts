@@ -25,6 +25,8 @@ export interface StatusSources {
   readonly identity?: {
     notReadyBecause(): readonly string[]
     remarks(): readonly string[]
+    facts(): { readonly controlExpiresInS: number; readonly workloadExpiresInS: number }
+    workloadStreams(): number
   }
   readonly keys: { readonly counts: { readonly hits: number; readonly misses: number } }
   readonly floor: PolicyModule
@@ -190,12 +192,15 @@ function readings(sources: StatusSources, ready: () => boolean): Readings {
   }
 }
 
-function pushedReadings({ store, wall }: StatusSources, stream: OperatorStream): PushedReadings {
+function pushedReadings({ store, wall, identity }: StatusSources, stream: OperatorStream): PushedReadings {
   const { revocations, lease } = store.pushed
   const silence = lease.silence(wall())
   const left = (leaseMs: number) => Math.max(0, leaseMs - silence) / 1000
   const tiers = store.installed()?.tiers
+  const svids = identity?.facts()
   return {
+    svidSeconds: { control: svids?.controlExpiresInS ?? 0, workload: svids?.workloadExpiresInS ?? 0 },
+    workloadStreams: identity?.workloadStreams() ?? 0,
     revocationHead: revocations.head,
     revocationEntries: revocations.size,
     leaseSeconds: tiers

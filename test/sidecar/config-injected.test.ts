@@ -60,6 +60,7 @@ test('what the injection writes is a complete configuration, with fixed places',
       feed: { host: 'portcullis-control.portcullis-system.svc', port: 8443 },
       issuer: { host: 'portcullis-issuer.portcullis-system.svc', port: 8444 },
       tokenFile: '/var/run/secrets/portcullis/token',
+      anchorsFile: '/run/portcullis/anchors.pem',
       pod: { namespace: 'shop', name: 'web-6d4cf56db6-x2x7q', serviceAccount: 'web' },
     },
   })

@@ -93,6 +93,7 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
       feed: to,
       anchors: [authority.root],
       tokenFile,
+      anchorsFile: join(directory, 'anchors.pem'),
       pod: POD,
     },
     authority,

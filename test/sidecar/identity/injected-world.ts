@@ -16,7 +16,10 @@ export interface InjectedSidecar extends AsyncDisposable {
   readonly feed: OperatorFeedServer
   readonly checkSocket: string
   readonly workloadSocket: string
+  /** Where it keeps roots. */
+  readonly anchorsFile: string
   readonly pid: number
+  /** Of the process that was started last. */
   readonly exited: Promise<Exit>
   /** Everything it has written. */
   text(): string
@@ -25,6 +28,8 @@ export interface InjectedSidecar extends AsyncDisposable {
   /** Waits until it is ready, or for the text of why it is not. */
   ready(): Promise<void>
   stop(): Promise<Exit>
+  /** As the kubelet does with a container that died: the same command and environment, over the volumes as they are. */
+  restart(): Promise<void>
 }
 
 export interface InjectedPlan {
@@ -62,18 +67,19 @@ export async function startInjected(plan: InjectedPlan = {}): Promise<InjectedSi
   await plan.prepare?.(world)
   const lines: string[] = []
   const main = plan.mainFile ?? join(ROOT, 'sidecar/main.ts')
-  const child = startNode({
-    args: [
-      ...(plan.nodeOptions ?? []),
-      main,
-      ...(plan.args ?? argumentsFor(world, feed)),
-      ...(plan.more ?? []),
-    ],
-    cwd: ROOT,
-    env: { ...environment(world, directory), ...plan.env },
-    onLine: ({ text }) => void lines.push(text),
-  })
-  return injectedOver({ child, world, feed, directory, lines })
+  const start = () =>
+    startNode({
+      args: [
+        ...(plan.nodeOptions ?? []),
+        main,
+        ...(plan.args ?? argumentsFor(world, feed)),
+        ...(plan.more ?? []),
+      ],
+      cwd: ROOT,
+      env: { ...environment(world, directory), ...plan.env },
+      onLine: ({ text }) => void lines.push(text),
+    })
+  return injectedOver({ start, world, feed, directory, lines })
 }
 
 function argumentsFor(world: World, feed: OperatorFeedServer): readonly string[] {
@@ -103,14 +109,15 @@ function environment({ authority }: World, directory: string): Readonly<Record<s
 }
 
 interface Started {
-  readonly child: Child
+  readonly start: () => Child
   readonly world: World
   readonly feed: OperatorFeedServer
   readonly directory: string
-  readonly lines: readonly string[]
+  readonly lines: string[]
 }
 
-function injectedOver({ child, world, feed, directory, lines }: Started): InjectedSidecar {
+function injectedOver({ start, world, feed, directory, lines }: Started): InjectedSidecar {
+  let child = start()
   const events = (name: string) =>
     lines.flatMap((line) => {
       const entry = line.startsWith('{') ? (JSON.parse(line) as Record<string, unknown>) : {}
@@ -125,8 +132,13 @@ function injectedOver({ child, world, feed, directory, lines }: Started): Inject
     feed,
     checkSocket: join(directory, 'run/portcullis/check.sock'),
     workloadSocket: join(directory, 'run/spiffe/workload.sock'),
-    pid: child.pid,
-    exited: child.exited,
+    anchorsFile: join(directory, 'run/portcullis/anchors.pem'),
+    get pid() {
+      return child.pid
+    },
+    get exited() {
+      return child.exited
+    },
     text: () => lines.join('\n'),
     events,
     admin,
@@ -145,6 +157,12 @@ function injectedOver({ child, world, feed, directory, lines }: Started): Inject
     async stop() {
       child.kill('SIGTERM')
       return child.exited
+    },
+    async restart() {
+      child.kill('SIGKILL')
+      await child.exited
+      lines.length = 0
+      child = start()
     },
     async [Symbol.asyncDispose]() {
       child.kill('SIGKILL')

@@ -1,6 +1,6 @@
 // The whole injected sidecar as a process: identity, feed and answers over their real sockets, against a scripted operator.
 import { createPrivateKey } from 'node:crypto'
-import { existsSync, statSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { Client, credentials, status } from '@grpc/grpc-js'
 import { expect, test, vi } from 'vitest'
 import {
@@ -16,6 +16,7 @@ import { connect } from '../../conformance/spiffe-endpoint.ts'
 import { until } from '../../fixtures/process.ts'
 import { question, verdictOf } from '../../fixtures/question.ts'
 import { forge } from '../../fixtures/tokens.ts'
+import { bundleOf, createAuthority, serverCredential } from './authority.ts'
 import { POD, TRUST_DOMAIN, WORKLOAD } from './identity-world.ts'
 import { type InjectedSidecar, startInjected } from './injected-world.ts'
 
@@ -56,6 +57,7 @@ test('it becomes ready by the operator alone and answers both questions; each so
   expect((await svidOf(sidecar)).svids[0]?.spiffeId).toBe(WORKLOAD)
   for (const path of [sidecar.checkSocket, sidecar.workloadSocket])
     expect(statSync(path).mode & 0o777).toBe(0o666)
+  expect(statSync(sidecar.anchorsFile).mode & 0o777).toBe(0o444)
 
   using onCheckSocket = connect(sidecar.checkSocket)
   await expect(onCheckSocket.stream(Api.fetchX509Svid, {}).next()).rejects.toMatchObject({
@@ -89,6 +91,40 @@ test('through rotations every few seconds no question fails, and the feed follow
   expect(sidecar.events('svid_issued').filter(({ bootstrap }) => bootstrap === true)).toHaveLength(1)
 })
 
+test('after a rotation of the root a restarted container of an old pod starts by the roots that it kept, and would not without', async () => {
+  await using sidecar = await startInjected({ svidTtlMs: 4_000 })
+  const { world, feed } = sidecar
+  await sidecar.ready()
+  const kept = (sequence: number) => () =>
+    readFileSync(sidecar.anchorsFile, 'latin1').startsWith(`portcullis trust bundle ${sequence} of `) ||
+    undefined
+  await until('the first bundle', kept(1), PATIENCE)
+  const next = await createAuthority(TRUST_DOMAIN)
+  const parts = { trustDomain: TRUST_DOMAIN, signers: [world.signer] }
+  const bundleKeys = world.script.bundle.bundleKeys
+  world.script.bundle = {
+    ...bundleOf({ ...parts, sequence: 2, authorities: [world.authority, next] }),
+    bundleKeys,
+  }
+  await until('both roots', kept(2), PATIENCE)
+  world.script.authority = next
+  const operator = `spiffe://${TRUST_DOMAIN}/portcullis/operator`
+  world.issuer.show(await serverCredential(next, `${operator}/issuer/i-2`))
+  feed.show(await serverCredential(next, `${operator}/control/c-2`))
+  world.script.bundle = { ...bundleOf({ ...parts, sequence: 3, authorities: [next] }), bundleKeys }
+  await until('the new root alone', kept(3), PATIENCE)
+
+  await sidecar.restart()
+  await sidecar.ready()
+  expect(sidecar.events('anchors_restored')).toMatchObject([{ sequence: 3, roots: 1 }])
+  expect(await verdict(sidecar, question({ token: forge() }))).toBe('allow')
+
+  rmSync(sidecar.anchorsFile)
+  await sidecar.restart()
+  const failed = await until('a failure', () => sidecar.events('svid_failed')[0], PATIENCE)
+  expect(failed['problem']).toMatch(/UNAVAILABLE.*(unable to verify|self.signed|issuer certificate)/i)
+})
+
 test('no token, no private key and no certificate of its own is in logs, metrics or readiness', async () => {
   await using sidecar = await startInjected({ svidTtlMs: 4_000 })
   await sidecar.ready()
@@ -102,6 +138,8 @@ test('no token, no private key and no certificate of its own is in logs, metrics
   sidecar.world.script.refuse = { all: { code: status.PERMISSION_DENIED, details: 'gone' } }
   await until('a failure', () => sidecar.events('svid_failed')[0], PATIENCE)
   const pages = await Promise.all(['/readyz', '/metrics', '/livez'].map((path) => sidecar.admin(path)))
+  expect(pages[1]?.text).toMatch(/^portcullis_svid_seconds_to_expiry\{kind="control"\} [0-4]$/m)
+  expect(pages[1]?.text).toMatch(/^portcullis_workload_api_streams 0$/m)
   const told = [sidecar.text(), ...pages.map(({ text }) => text)].join('\n')
   const key = createPrivateKey({
     key: svids[0]?.x509SvidKey ?? Buffer.alloc(0),

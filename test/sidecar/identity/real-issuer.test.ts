@@ -113,6 +113,7 @@ function startSidecar(): ReturnType<typeof identitiesIn> {
     feed: to,
     anchors: domain.trust().roots,
     tokenFile: join(directory, 'token'),
+    anchorsFile: join(directory, 'anchors.pem'),
     pod: { uid, name, namespace, serviceAccount },
   }
   const report = (event: string, facts: Readonly<Record<string, unknown>> = {}) => {

@@ -46,6 +46,9 @@ test.each([
   ['portcullis_feed_streams_total', '', 20],
   ['portcullis_feed_nacks_total', '', 21],
   ['portcullis_trust_bundle_sequence', '', 22],
+  ['portcullis_svid_seconds_to_expiry', 'kind="control"', 2300],
+  ['portcullis_svid_seconds_to_expiry', 'kind="workload"', 2400],
+  ['portcullis_workload_api_streams', '', 25],
   ['access_token_validation_failure_total', 'reason="expired"', 0],
   ['portcullis_decisions_total', 'outcome="allow",reason="allowed"', 0],
 ])('%s{%s} is %d', async (name, labels, value) => {
@@ -60,6 +63,8 @@ test('standalone nothing is pushed, and no number claims otherwise', async () =>
     'portcullis_revocation_lease_seconds',
     'portcullis_feed_connected',
     'portcullis_feed_nacks_total',
+    'portcullis_svid_seconds_to_expiry',
+    'portcullis_workload_api_streams',
   ])
     expect([...(await series(metrics, name))]).toEqual([])
 })

@@ -24,5 +24,7 @@ export const READINGS: Readings = {
     streams: 20,
     nacks: 21,
     trustSequence: 22,
+    svidSeconds: { control: 2300, workload: 2400 },
+    workloadStreams: 25,
   }),
 }

@@ -8,6 +8,13 @@ import { AT, entry, message } from '../trust/revocation-world.ts'
 
 const KEY = signingKey('RS256', 'k1')
 
+const IDENTITY = {
+  notReadyBecause: () => [],
+  remarks: () => [],
+  facts: () => ({ controlExpiresInS: 1800, workloadExpiresInS: 900 }),
+  workloadStreams: () => 2,
+}
+
 function open(change: Partial<StatusSources> = {}) {
   let now = 1_000
   let connected = false
@@ -55,7 +62,7 @@ function open(change: Partial<StatusSources> = {}) {
 describe('ready needs all of', () => {
   test('identity, snapshot and lease, and each that is missing is named', async () => {
     let identity: readonly string[] = ['identity of the sidecar: issuer does not answer']
-    const world = open({ identity: { notReadyBecause: () => identity, remarks: () => [] } })
+    const world = open({ identity: { ...IDENTITY, notReadyBecause: () => identity } })
     expect(world.causes()).toEqual([
       'identity of the sidecar: issuer does not answer',
       'policy: nothing from the operator yet',
@@ -116,7 +123,7 @@ test('the bound of a revocation is printed, with what it counts from', async () 
 })
 
 test('the numbers are those of the moment', async () => {
-  const world = open()
+  const world = open({ identity: IDENTITY })
   const { pushed, trustGeneration, jwksRefreshes } = world.status.readings
   expect(pushed()).toMatchObject({ connected: false, leaseSeconds: {} })
   await world.install()
@@ -131,6 +138,8 @@ test('the numbers are those of the moment', async () => {
     streams: 2,
     nacks: 3,
     trustSequence: 4,
+    svidSeconds: { control: 1800, workload: 900 },
+    workloadStreams: 2,
   })
   world.pass(100_000)
   expect(pushed()?.leaseSeconds).toEqual({ standard: 0, strict: 0, read_degraded: 797.5 })
