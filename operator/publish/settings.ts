@@ -19,7 +19,7 @@ export const PUBLISHER_DEFAULTS = {
   streams: 6_000,
   streamAgeMs: 30 * 60_000,
   heartbeatMs: 1_000,
-  debounceMs: { quiet: 100, most: 1_000 },
+  debounceMs: { quiet: 20, most: 500 },
   aheadCap: 1_000_000,
 } as const satisfies Omit<PublisherConfig, 'trustDomain'>
 
