@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Api, apiUnavailable, openApi } from '../cluster-node/api.ts'
+import { notRun } from '../cluster-node/not-run.ts'
 import { ACCESS_POLICY_ROWS } from '../contracts/crd/rows/access-policy.ts'
 import { POLICY_BUNDLE_ROWS } from '../contracts/crd/rows/policy-bundle.ts'
 import { REVOCATION_ROWS } from '../contracts/crd/rows/revocation.ts'
@@ -9,8 +10,7 @@ import { connect, install, type Server } from './crd-server.ts'
 
 // Two field managers apply one object: what is a set or a list by key is merged, what is one thought is not.
 
-const reason = apiUnavailable()
-if (reason) console.warn(`NOT RUN test/cluster/crd-merge.test.ts: ${reason}`)
+const reason = notRun('cluster', 'test/cluster/crd-merge.test.ts', apiUnavailable())
 
 interface Merge {
   readonly name: string

@@ -1,14 +1,14 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { CONDITIONS, type Kind } from '../../contracts/crd.ts'
 import { type Api, apiUnavailable, openApi } from '../cluster-node/api.ts'
+import { notRun } from '../cluster-node/not-run.ts'
 import { ALL_ROWS } from '../contracts/crd/rows/all.ts'
 import { changed, objectOf } from '../contracts/crd/rows/row.ts'
 import { type Answer, causesOf, connect, install, type Server } from './crd-server.ts'
 
 // The real API server on every row that the runtime parser was put to: structure, CEL, defaults, transitions, status, columns.
 
-const reason = apiUnavailable()
-if (reason) console.warn(`NOT RUN test/cluster/crd.test.ts: ${reason}`)
+const reason = notRun('cluster', 'test/cluster/crd.test.ts', apiUnavailable())
 
 describe.skipIf(reason)('custom resources on a real API server', () => {
   let api: Api & AsyncDisposable

@@ -16,10 +16,10 @@ import { callUnary, createMeshChannel } from '../../operator/mesh/channel.ts'
 import type { MeshIdentity } from '../../operator/mesh/identity.ts'
 import { createLive } from '../../operator/mesh/live.ts'
 import { type Api, apiUnavailable, openApi } from '../cluster-node/api.ts'
+import { notRun } from '../cluster-node/not-run.ts'
 import { createGround, eventually } from './kube-ground.ts'
 
-const reason = apiUnavailable()
-if (reason) console.warn(`NOT RUN test/cluster/identity-issuer.test.ts: ${reason}`)
+const reason = notRun('cluster', 'test/cluster/identity-issuer.test.ts', apiUnavailable())
 
 const TD = 'cluster.example'
 const AUDIENCE = `portcullis.dev/${TD}`

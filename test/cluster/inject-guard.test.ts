@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { injectionOf } from '../../operator/inject/sidecar.ts'
 import { apiUnavailable } from '../cluster-node/api.ts'
+import { notRun } from '../cluster-node/not-run.ts'
 import { type Ground, isPolicy, messageOf, OURS, openGround, until } from '../operator/inject/ground.ts'
 import { LOOK_ALIKES, projected } from '../operator/inject/look-alikes.ts'
 import { FACTS, IMAGE, injected, NEXT_PEM, PEM, profile, written } from '../operator/inject/pods.ts'
@@ -8,7 +9,7 @@ import { FACTS, IMAGE, injected, NEXT_PEM, PEM, profile, written } from '../oper
 // The guard alone, in a real API server: no operator and no webhook configuration. What it lets through is what we inject, exactly.
 
 const INJECT = 'portcullis.dev/inject'
-const missing = apiUnavailable()
+const missing = notRun('cluster', 'test/cluster/inject-guard.test.ts', apiUnavailable())
 
 describe.skipIf(missing)('the guard', () => {
   let ground: Ground

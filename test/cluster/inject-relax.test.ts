@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { apiUnavailable } from '../cluster-node/api.ts'
+import { notRun } from '../cluster-node/not-run.ts'
 import {
   type Answer,
   type Ground,
@@ -230,7 +231,7 @@ const ROWS: readonly Row[] = [
   },
 ]
 
-describe.skipIf(apiUnavailable())('loosening', () => {
+describe.skipIf(notRun('cluster', 'test/cluster/inject-relax.test.ts', apiUnavailable()))('loosening', () => {
   let ground: Ground
   let made = 0
 
