@@ -2,6 +2,7 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { notRun } from '../cluster-node/not-run.ts'
 import { until } from '../fixtures/process.ts'
 import { issued } from '../sidecar/identity/identities.ts'
 import { openWorld, TRUST_DOMAIN, WORKLOAD, type World } from '../sidecar/identity/identity-world.ts'
@@ -10,8 +11,11 @@ import { type Endpoint, openEndpoint } from './spiffe-endpoint.ts'
 const HOUR_MS = 3_600_000
 const PATIENCE = { withinMs: 20_000 } as const
 const probe = pathOfProbe()
-if (!probe)
-  console.warn('NOT RUN test/conformance/spiffe-go.test.ts: the toolchain cannot build spiffe-probe here')
+notRun(
+  'conformance',
+  'test/conformance/spiffe-go.test.ts',
+  probe ? undefined : 'the toolchain cannot build spiffe-probe here',
+)
 
 function pathOfProbe(): string | undefined {
   try {
