@@ -36,8 +36,8 @@ export function createInstall(store: TrustStore, prepare: PreparePolicy, rules?:
   let lastIssuers: ReadonlyMap<string, Issuer> = new Map()
 
   const install: Install = async (message, blob) => {
-    const late = outdated(message.generation, store)
-    if (late) return late
+    const astray = misnumbered(message.generation, store)
+    if (astray) return astray
     const beliefs = parseSnapshot(message, lastIssuers)
     const policy = readPolicy(message.policy, policyInUse, rules)
     const files = policy.ok && policy.changed ? gather(policy.message, blob) : undefined
@@ -53,7 +53,7 @@ export function createInstall(store: TrustStore, prepare: PreparePolicy, rules?:
     if (typeof prepared === 'string') return refused([prepared])
     policyInUse = prepared
     // While a policy compiled, everything may have been withheld.
-    const overtaken = outdated(message.generation, store)
+    const overtaken = misnumbered(message.generation, store)
     if (overtaken || !prepared) return overtaken ?? refused(['policy: not at hand'])
     lastIssuers = beliefs.issuers
     const { module, digest } = prepared
@@ -62,8 +62,8 @@ export function createInstall(store: TrustStore, prepare: PreparePolicy, rules?:
   }
   return async (message, blob) => {
     if (message.withheld === '') return inTurn(() => install(message, blob))
-    const late = outdated(message.generation, store)
-    if (late) return late
+    const astray = misnumbered(message.generation, store)
+    if (astray) return astray
     store.withhold(message.generation, message.withheld.slice(0, WITHHELD_CHARACTERS))
     return { ok: true, generation: message.generation }
   }
@@ -75,11 +75,21 @@ function refused(problems: readonly string[]): Installed & { readonly ok: false 
   return { ok: false, problems }
 }
 
-function outdated(generation: number, store: TrustStore): Installed | undefined {
+/**
+ * No operator counts this far in the life of a process. Whoever would have us take a number near the end of all numbers leaves none for
+ * the snapshots after it.
+ */
+const FARTHEST_AHEAD = 2 ** 40
+
+function misnumbered(generation: number, store: TrustStore): Installed | undefined {
   const current = store.generation()
-  return generation > current
-    ? undefined
-    : refused([`generation: ${generation} is not greater than ${current}, which is in use`])
+  if (!Number.isSafeInteger(generation))
+    return refused([`generation: ${generation} is no number to count with`])
+  if (generation <= current)
+    return refused([`generation: ${generation} is not greater than ${current}, which is in use`])
+  return generation - current > FARTHEST_AHEAD
+    ? refused([`generation: ${generation} is too far ahead of ${current}, which is in use`])
+    : undefined
 }
 
 function leaseProblems({ profile }: SnapshotMessage, rules: InstallRules | undefined): readonly string[] {

@@ -70,6 +70,31 @@ describe('yesterday’s snapshot', () => {
   })
 })
 
+describe('a snapshot of the last generation that there can be', () => {
+  test.each<readonly [what: string, snapshot: (generation: number) => Snapshot]>([
+    ['with other keys', (generation) => fedSnapshot(generation, [STATED])],
+    ['that withholds everything', (generation) => withheldSnapshot(generation, 'for ever')],
+  ])('%s does not block those that follow', async (_what, snapshot) => {
+    const arena = await afterRotation()
+    for (const generation of [Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER - 1, 2 ** 41]) {
+      const installed = await arena.install(snapshot(generation))
+      expect(installed).toEqual({ ok: false, problems: [expect.stringContaining('too far ahead of 8')] })
+    }
+    expect(await arena.verdict({ key: NEXT })).toBe('allow')
+    expect(await arena.install(fedSnapshot(9, [STATED]))).toMatchObject({ ok: true })
+    expect(await arena.verdict({ key: KEY })).toBe('allow')
+  })
+
+  test('as a delta blocks nothing either', async () => {
+    const arena = await afterRotation()
+    const delta = { removedIssuers: [], profile: undefined, policy: undefined, issuers: [] }
+    const last = { ...delta, baseGeneration: 8, generation: Number.MAX_SAFE_INTEGER }
+    expect(await arena.believe.amend(last, () => undefined)).toMatchObject({ ok: false })
+    expect(arena.believe.held().generation).toBe(8)
+    expect(await arena.believe.amend({ ...last, generation: 9 }, () => undefined)).toMatchObject({ ok: true })
+  })
+})
+
 describe('yesterday’s revocations', () => {
   const mallory = { claims: { sub: 'mallory' } }
   test.each([

@@ -55,6 +55,28 @@ test.each([
   }
 })
 
+test.each([
+  [7 + 2 ** 40, true],
+  [8 + 2 ** 40, false],
+  [Number.MAX_SAFE_INTEGER, false],
+  [Number.MAX_SAFE_INTEGER + 1, false],
+  [7.5, false],
+  [Number.NaN, false],
+  [Number.POSITIVE_INFINITY, false],
+])('a generation leaves room for those after it: from 7 to %s is taken: %s', async (generation, ok) => {
+  const { store, install } = open()
+  await install(snapshotMessage(7, [{ keys: [KEY] }]))
+  const before = store.installed()
+  for (const withheld of ['', 'all of it']) {
+    const installed = await install(snapshotMessage(generation, [{ keys: [NEXT] }], { withheld }))
+    if (ok) return expect(installed).toEqual({ ok, generation })
+    expect(installed).toEqual({ ok, problems: [expect.stringMatching(/^generation: /)] })
+    expect(store.installed()).toBe(before)
+  }
+  // It has blocked nothing.
+  expect(await install(snapshotMessage(8, [{ keys: [NEXT] }]))).toEqual({ ok: true, generation: 8 })
+})
+
 test('all problems are told at once, each with its path', async () => {
   const { install } = open()
   const bad = snapshotMessage(1, [{ algorithms: ['HS256'] }, {}, {}, { document: Buffer.from('no JSON') }], {
