@@ -3,7 +3,7 @@ import type { Held, Recalled } from '../../contracts/gen/portcullis/feed/v1/feed
 import type { Acks } from './acks.ts'
 import type { Broadcast } from './broadcast.ts'
 import { type PeerOf, podUidOf } from './peer.ts'
-import { believableOf, placeOf, recallable } from './recall.ts'
+import { placeOf, recallable } from './recall.ts'
 import type { AskKeys } from './refresh.ts'
 import { createSession, type Session } from './session.ts'
 import type { PublisherConfig, PublisherPorts } from './settings.ts'
@@ -148,7 +148,9 @@ async function remember(
   const world = broadcast.world()
   const pod = world?.pods.get(uid)
   if (!world || !pod) return 'the pod is no more'
-  const entries = recallable(told, believableOf(world, pod))
+  const entries = recallable(world, pod.projection, told)
+  const refused = (told.revocations?.entries.length ?? 0) - entries.length
+  if (refused > 0) ports.report('recalled_entries_refused', { pod: uid, refused })
   const problem = await ports
     .recalled({ pod, generation, revocationHead, entries })
     .catch((cause) => (cause instanceof Error ? cause.message : 'unknown'))

@@ -11,37 +11,31 @@ export function placeOf({ table, log }: World, held: Held, cap: number): 'known'
   return held.generation <= table.counter && knows(log, held.revocationHead) ? 'known' : 'forgotten'
 }
 
+const RECALL_LIMITS = { entries: 20_000, id: 128, issuer: 512, value: 512 } as const
+
 /**
- * Whether a sidecar may have us deny tokens of an issuer: one that it is to believe itself, or that nobody in another namespace is to
- * believe. The second is for a database so old that it lacks what made the sidecar believe the issuer.
+ * What may be believed of what one sidecar recalls: deny facts about issuers that its own projection names, written under the same
+ * TokenIssuer. A form that some sidecar would refuse is left out as well: one such entry would spoil the log for the whole fleet.
  */
-export function believableOf(
-  { projections }: World,
-  pod: { readonly namespace: string; readonly projection: string },
-): (issuer: string) => boolean {
-  const own = projections.get(pod.projection)?.issuers
-  const elsewhere = new Set(
-    [...projections].flatMap(([key, { issuers }]) =>
-      key.startsWith(`${pod.namespace}/`) ? [] : [...issuers.keys()],
-    ),
-  )
-  return (issuer) => own?.has(issuer) === true || !elsewhere.has(issuer)
-}
-
-const ENTRIES = 20_000
-
-/** What may be believed of what one sidecar recalls: deny facts in good form, of such issuers. */
 export function recallable(
-  { revocations }: Recalled,
-  believable: (issuer: string) => boolean,
+  { projections }: World,
+  projection: string,
+  told: Recalled,
 ): readonly Revocation[] {
-  return (revocations?.entries ?? [])
-    .slice(0, ENTRIES)
-    .filter((entry) => isWellFormed(entry) && believable(entry.issuer))
+  const named = projections.get(projection)?.named
+  return (told.revocations?.entries ?? [])
+    .slice(0, RECALL_LIMITS.entries)
+    .filter((entry) => named?.get(entry.issuer) === entry.source && isWellFormed(entry))
 }
 
 function isWellFormed({ id, issuer, subject, expiresAtMs, issuedBeforeMs }: Revocation): boolean {
-  if (id.length === 0 || id.length > 128 || issuer.length === 0 || issuer.length > 512) return false
+  if (!isText(id, RECALL_LIMITS.id) || !isText(issuer, RECALL_LIMITS.issuer)) return false
   if (expiresAtMs <= 0 || !subject) return false
-  return subject.$case !== 'everything' || issuedBeforeMs > 0
+  if (subject.$case === 'everything') return subject.everything && issuedBeforeMs > 0
+  const { $case, ...value } = subject
+  return Object.values(value).every((text: string) => isText(text, RECALL_LIMITS.value))
+}
+
+function isText(text: string, longest: number): boolean {
+  return text.length > 0 && text.length <= longest
 }

@@ -19,6 +19,8 @@ export interface Projection {
   readonly blobs: ReadonlyMap<string, number>
   /** By `iss`. */
   readonly issuers: ReadonlyMap<string, ProjectedIssuer>
+  /** `namespace/name` of the TokenIssuers that the AccessPolicy may use, by `iss`: also while it is withheld for another reason. */
+  readonly named: ReadonlyMap<string, string>
 }
 
 export interface ProjectedIssuer {
@@ -37,11 +39,12 @@ export function project(cluster: Cluster, policy: AccessPolicy, pods: readonly s
   const { namespace, name } = policy.metadata
   const key = `${namespace}/${name}`
   const issuers = resolveIssuers(cluster, policy)
+  const named = new Map(issuers.resolved.map(({ message, tokenIssuer }) => [message.issuer, tokenIssuer]))
   const bundle = cluster.bundles.get(`${namespace}/${policy.spec.bundle.name}`)
   const noBundle = `spec.bundle.name: PolicyBundle ${policy.spec.bundle.name} of namespace ${namespace} has no compiled and signed revision; see its status`
   const problems = [...issuers.problems, ...(bundle ? [] : [noBundle])]
   if (!bundle || problems.length > 0) {
-    return withhold(key, problems, `AccessPolicy ${key} cannot be served: ${problems.join('; ')}`)
+    return withhold(key, problems, `AccessPolicy ${key} cannot be served: ${problems.join('; ')}`, named)
   }
   const snapshot: Snapshot = {
     generation: 0,
@@ -64,13 +67,26 @@ export function project(cluster: Cluster, policy: AccessPolicy, pods: readonly s
     withheld: '',
   }
   const blobs = new Map(bundle.files.map(({ sha256, size }) => [sha256.toString('hex'), size]))
-  return { key, snapshot, digest: digestOf(snapshot), problems, blobs, issuers: byIss(issuers.resolved) }
+  return {
+    key,
+    snapshot,
+    digest: digestOf(snapshot),
+    problems,
+    blobs,
+    issuers: byIss(issuers.resolved),
+    named,
+  }
 }
 
 const WITHHELD_BYTES = 512
 
 /** A snapshot that denies everything and says why. */
-export function withhold(key: string, problems: readonly string[], why: string): Projection {
+export function withhold(
+  key: string,
+  problems: readonly string[],
+  why: string,
+  named: Projection['named'] = new Map(),
+): Projection {
   const snapshot: Snapshot = {
     generation: 0,
     profile: undefined,
@@ -78,7 +94,7 @@ export function withhold(key: string, problems: readonly string[], why: string):
     policy: undefined,
     withheld: cut(why, WITHHELD_BYTES),
   }
-  return { key, snapshot, digest: digestOf(snapshot), problems, blobs: new Map(), issuers: new Map() }
+  return { key, snapshot, digest: digestOf(snapshot), problems, blobs: new Map(), issuers: new Map(), named }
 }
 
 function cut(text: string, bytes: number): string {

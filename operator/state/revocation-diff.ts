@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Revocation } from '../../contracts/crd/revocation.ts'
 import { Revocation as Entry } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
 import { parseTime } from '../../contracts/time.ts'
-import type { Change, RevocationLog } from './revocation-log.ts'
+import { type Change, type RevocationLog, saySame } from './revocation-log.ts'
 
 export interface RevocationDiff {
   readonly changes: readonly Change[]
@@ -34,7 +34,8 @@ export function diffRevocations(
   for (const [id, entry] of wanted) {
     const known = log.live.get(id)
     // The fleet remembers that it was made to last longer: this object was restored from before that.
-    if (known?.recalled && known.entry.expiresAtMs > entry.expiresAtMs) continue
+    if (known?.recalled && saySame(known.entry, entry) && known.entry.expiresAtMs > entry.expiresAtMs)
+      continue
     if (!known || known.recalled || !same(known.entry, entry)) {
       changes.push({ op: 'add', entry, recalled: false })
     }

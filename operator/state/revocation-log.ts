@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { Revocation, type Revocations } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
 
 /**
@@ -191,7 +192,8 @@ function inOrder({ live }: RevocationLog): readonly Addition[] {
 
 /**
  * Takes in what the fleet knows and we have forgotten, and moves above every position that the fleet has seen. Afterwards every sidecar
- * is told everything, for positions before the merge may mean two things.
+ * is told everything, for positions before the merge may mean two things. Who recalls says what is denied, never what no longer is: an
+ * entry that bears the id of another one and says something else stands beside it.
  */
 export function merge(
   log: RevocationLog,
@@ -200,8 +202,12 @@ export function merge(
 ): Appended {
   const missing = new Map<string, Revocation>()
   for (const { entries } of recalled) {
-    for (const entry of entries) {
-      const known = missing.get(entry.id) ?? log.live.get(entry.id)?.entry
+    const find = (id: string): Revocation | undefined => missing.get(id) ?? log.live.get(id)?.entry
+    for (const told of entries) {
+      const namesake = find(told.id)
+      const apart = told.id.startsWith(APART) || (namesake !== undefined && !saySame(namesake, told))
+      const entry = apart ? { ...told, id: idApart(told) } : told
+      const known = find(entry.id)
       // Of two that differ in when they end, the later one denies what the other does, and more.
       if (!known || known.expiresAtMs < entry.expiresAtMs) missing.set(entry.id, entry)
     }
@@ -213,4 +219,20 @@ export function merge(
   const merged = append(above, changes, limits)
   if (!merged.ok) return merged
   return { ok: true, log: { ...merged.log, compactedTo: merged.log.head, recent: [] } }
+}
+
+/** Ids that are made of what the entry says, so that no two that say different things share one. */
+const APART = 'recalled/'
+
+function idApart(entry: Revocation): string {
+  return `${APART}${createHash('sha256').update(saying(entry)).digest('hex')}`
+}
+
+/** Whether both deny the same, be it for different times. */
+export function saySame(one: Revocation, other: Revocation): boolean {
+  return saying(one).equals(saying(other))
+}
+
+function saying(entry: Revocation): Buffer {
+  return Buffer.from(Revocation.encode({ ...entry, id: '', expiresAtMs: 0 }).finish())
 }

@@ -29,6 +29,7 @@ test('a resolved AccessPolicy becomes one snapshot for all its pods', () => {
         tenant: { $case: 'fixedTenant', fixedTenant: 'acme' },
         keys: { notAfterMs: 1_900_000_000_000, refreshable: true },
         revokedKids: [],
+        source: 'shop/idp',
       },
     ],
     policy: { revision: 'r1', files: [{ path: 'policy.wasm', size: 2 }], signature: { keyId: 'k' } },

@@ -29,7 +29,12 @@ test.each([
 ])('an entry of type %s', (type, rest, subject) => {
   const log = following(EMPTY_LOG, [revocation('shop', 'r', { entries: [{ type, ...rest }] })])
   expect(entries(log)).toMatchObject([
-    { issuer: 'https://idp.example', subject, expiresAtMs: Date.parse('2030-01-01T00:00:00Z') },
+    {
+      issuer: 'https://idp.example',
+      source: 'shop/idp',
+      subject,
+      expiresAtMs: Date.parse('2030-01-01T00:00:00Z'),
+    },
   ])
   expect(entries(log)[0]?.issuedBeforeMs).toBe(type === 'Issuer' ? Date.parse('2025-06-01T00:00:00Z') : 0)
 })
@@ -93,6 +98,16 @@ describe('what changes when', () => {
     ])
     if (!lasting.ok) throw new Error(lasting.why)
     expect(diffRevocations(lasting.log, [one], named, AT).changes).toEqual([])
+    // Nor does another that was recalled under its id keep it away.
+    const squatted = append(EMPTY_LOG, [
+      {
+        op: 'add',
+        entry: { ...entry, source: 'other/idp', expiresAtMs: entry.expiresAtMs + 1 },
+        recalled: true,
+      },
+    ])
+    if (!squatted.ok) throw new Error(squatted.why)
+    expect(entries(following(squatted.log, [one]))).toEqual([entry])
     // Its object is back: from now on it goes when that goes.
     const owned = following(recalled.log, [one])
     expect(diffRevocations(owned, [], named, AT).changes).toHaveLength(1)

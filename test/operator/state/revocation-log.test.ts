@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { Revocation } from '../../../contracts/gen/portcullis/feed/v1/feed.ts'
 import {
   append,
@@ -150,6 +150,45 @@ test('a position that only a forgotten history can have given out is unknown', (
     false,
   ])
   expect(entriesSince(next, 2)[0]?.base).toBe(0)
+})
+
+describe('an entry that is recalled under the id of another', () => {
+  const theirs = (id: string, expiresAtMs = NEVER): Revocation => ({
+    ...entry(id, expiresAtMs),
+    subject: { $case: 'jti', jti: 'of no concern' },
+    source: 'other/idp',
+  })
+  const merged = (log: RevocationLog, ...entries: readonly Revocation[]): RevocationLog => {
+    const result = merge(log, [{ head: log.head, entries }])
+    if (!result.ok) throw new Error(result.why)
+    return result.log
+  }
+  const said = ({ live }: RevocationLog) =>
+    [...live.values()].map(({ entry: { source, expiresAtMs } }) => [source, expiresAtMs])
+
+  test.each([
+    [1, 2],
+    [2, 1],
+  ])('stands beside it, whichever lasts longer: %i, %i', (mine, other) => {
+    const log = merged(appended(EMPTY_LOG, add('a', mine)), theirs('a', other))
+    expect(log.live.get('a')?.entry).toEqual(entry('a', mine))
+    expect(said(log)).toEqual([
+      ['shop/idp', mine],
+      ['other/idp', other],
+    ])
+    // Told again, by whoever was told it by us, it is the same.
+    const again = [...log.live.values()].map((one) => one.entry)
+    expect(merged(log, ...again, theirs('a', other))).toEqual(log)
+  })
+
+  test('first, leaves room for the true one, even if it has taken the place beside it too', () => {
+    const squatted = [...merged(appended(EMPTY_LOG, add('a')), theirs('a')).live.keys()].at(-1) ?? ''
+    expect(squatted).toMatch(/^recalled\/[0-9a-f]{64}$/)
+    const log = merged(EMPTY_LOG, entry('a'), { ...entry('z'), id: squatted }, theirs('a'))
+    expect(log.live.size).toBe(3)
+    expect(said(log).filter(([source]) => source === 'other/idp')).toHaveLength(1)
+    expect(log.live.get(squatted)?.entry.source).toBe('other/idp')
+  })
 })
 
 test('a rolled back log takes in what two sidecars of different age remember, and moves above both', () => {

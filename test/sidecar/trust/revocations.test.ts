@@ -43,6 +43,26 @@ describe('whom an entry meets', () => {
   })
 
   test.each([
+    ['shop/idp', 'revoked_sub'],
+    ['other/idp', undefined],
+    ['shop/id', undefined],
+    ['', undefined],
+  ])('nobody whose issuer is believed for another source: %j', (source, reason) => {
+    const revocations = holding(entry('r', { $case: 'sub', sub: 'alice' }))
+    expect(revocations.against(caller(), token(undefined, source), AT)).toBe(reason)
+  })
+
+  test('an entry that moves to another source leaves the first', () => {
+    const revocations = holding(entry('r', { $case: 'sub', sub: 'alice' }))
+    const moved = entry('r', { $case: 'sub', sub: 'alice' }, { source: 'other/idp' })
+    expect(revocations.apply(message(1, 2, [moved]))).toEqual([])
+    expect(revocations.against(caller(), token(), AT)).toBeUndefined()
+    expect(revocations.against(caller(), token(undefined, 'other/idp'), AT)).toBe('revoked_sub')
+    expect(revocations.apply(message(2, 3, [], ['r']))).toEqual([])
+    expect(revocations.against(caller(), token(undefined, 'other/idp'), AT)).toBeUndefined()
+  })
+
+  test.each([
     [S - 1, 'revoked_issued_before'],
     [S, 'revoked_issued_before'],
     [S + 1, undefined],
@@ -99,6 +119,7 @@ describe('a message is taken whole or not at all', () => {
     ['an entry without an id', [good, { ...good, id: '' }], [], /entries\[1\]\.id/],
     ['an id of 129', [good, { ...good, id: 'x'.repeat(129) }], [], /entries\[1\]\.id/],
     ['an entry without an issuer', [good, { ...good, id: 'b', issuer: '' }], [], /entries\[1\]\.issuer/],
+    ['a source of 321', [good, { ...good, id: 'b', source: 's'.repeat(321) }], [], /entries\[1\]\.source/],
     ['an entry for ever', [good, { ...good, id: 'b', expiresAtMs: 0 }], [], /entries\[1\]\.expires_at_ms/],
     ['an empty subject', [good, entry('b', { $case: 'jti', jti: '' })], [], /entries\[1\]\.jti/],
     ['a subject of 513', [good, entry('b', { $case: 'sub', sub: long })], [], /entries\[1\]\.sub/],
@@ -158,7 +179,11 @@ describe('a message is taken whole or not at all', () => {
     let head = 0
     const fill = () => {
       const entries = Array.from({ length: 4096 }, (_, i) =>
-        entry(`${head}-${i}`, { $case: 'jti', jti: 'x'.repeat(512) }, { issuer: 'i'.repeat(512) }),
+        entry(
+          `${head}-${i}`,
+          { $case: 'jti', jti: 'x'.repeat(512) },
+          { issuer: 'i'.repeat(512), source: 's'.repeat(320) },
+        ),
       )
       const problems = revocations.apply(message(head, head + 1, entries))
       head += problems.length === 0 ? 1 : 0
@@ -167,7 +192,7 @@ describe('a message is taken whole or not at all', () => {
     while (head < 100 && fill().length === 0);
     expect(head).toBeGreaterThan(1)
     expect(head).toBeLessThan(100)
-    expect(revocations.size * 1024).toBeLessThanOrEqual(REVOCATION_LIMITS.characters)
+    expect(revocations.size * (1024 + 320)).toBeLessThanOrEqual(REVOCATION_LIMITS.characters)
   })
 })
 

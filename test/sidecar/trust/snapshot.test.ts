@@ -3,7 +3,7 @@ import type { Issuer, Snapshot } from '../../../contracts/gen/portcullis/feed/v1
 import { parseSnapshot } from '../../../sidecar/trust/snapshot.ts'
 import { signingKey } from '../../fixtures/keys.ts'
 import { ISSUER } from '../../fixtures/tokens.ts'
-import { issuerMessage, snapshotMessage } from './beliefs.ts'
+import { issuerMessage, SOURCE, snapshotMessage } from './beliefs.ts'
 
 const KEY = signingKey('RS256', 'k1')
 const GOOD = snapshotMessage(3, [{ keys: [KEY], notAfterMs: 77, refreshable: true }])
@@ -18,7 +18,7 @@ test('a good message becomes beliefs', () => {
   if (!('generation' in beliefs)) throw new Error('refused')
   expect(beliefs).toMatchObject({ generation: 3, exclusiveAudience: false, maxTokenLifetimeS: 3600 })
   const issuer = beliefs.issuers.get(ISSUER)
-  expect(issuer).toMatchObject({ skewS: 60, tenant: { kind: 'fixed', tenant: 'acme' } })
+  expect(issuer).toMatchObject({ source: SOURCE, skewS: 60, tenant: { kind: 'fixed', tenant: 'acme' } })
   expect(issuer?.algorithms).toEqual(new Set(['RS256', 'ES256']))
   expect(issuer?.keys).toMatchObject({ notAfter: 77, refreshable: true, weakKids: new Set() })
   expect([...(issuer?.keys.byKid.keys() ?? [])]).toEqual(['k1'])
@@ -61,6 +61,9 @@ test.each<readonly [path: string, what: string, change: Partial<Issuer>, ok: boo
   ['issuer', 'empty', { issuer: '' }, false],
   ['issuer', '512 characters', { issuer: 'i'.repeat(512) }, true],
   ['issuer', '513 characters', { issuer: 'i'.repeat(513) }, false],
+  ['source', 'empty', { source: '' }, true],
+  ['source', '320 characters', { source: 's'.repeat(320) }, true],
+  ['source', '321 characters', { source: 's'.repeat(321) }, false],
   ['skew_s', '0', { skewS: 0 }, true],
   ['skew_s', '300', { skewS: 300 }, true],
   ['skew_s', '301', { skewS: 301 }, false],
