@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { ROOT } from '../fixtures/sidecar.ts'
@@ -31,6 +31,16 @@ import { createWorkload } from './workload.ts'
 // Portcullis beside two baselines and two floors, asked the same questions in the same way: see
 // BENCHMARKS.md.
 
+const PAGE = join(ROOT, 'BENCHMARKS.md')
+/** From this heading on the page is kept as it is: what other commands measure (make e2e, make fleet). */
+const ELSEWHERE = '## On a cluster'
+
+function kept(): string {
+  const page = existsSync(PAGE) ? readFileSync(PAGE, 'utf8') : ''
+  const at = page.indexOf(ELSEWHERE)
+  return at < 0 ? '' : page.slice(at)
+}
+
 /** How much of it: full for the record, quick for a first look. Milliseconds. */
 const SIZES = {
   full: { tokens: 10_000, rounds: 3, runMs: 1_200, warmMs: 2_000 },
@@ -52,7 +62,7 @@ async function main(): Promise<number> {
     const results = await measure(size, flags)
     const text = report(results)
     process.stdout.write(text)
-    if (values.write) writeFileSync(join(ROOT, 'BENCHMARKS.md'), text)
+    if (values.write) writeFileSync(PAGE, `${text.trimEnd()}\n\n${kept()}`)
     return results.cells.some(({ wrong }) => wrong > 0) ? 1 : 0
   } catch (cause) {
     process.stderr.write(`bench: ${cause instanceof Error ? cause.message : cause}\n`)

@@ -149,7 +149,7 @@ describe.skipIf(reason)('the whole road', { timeout: 300_000 }, () => {
       await delay(100)
     }
     const counts = await stream.totals()
-    expect(onlyAllowed(counts)).toEqual([])
+    expect(counts).toEqual({ allow: expect.any(Number) })
     table.row(
       'provider rotates its key',
       undefined,
@@ -205,7 +205,7 @@ spec: { trustDomain: cluster.example, use: ${use}, action: Rotate }
     }
     expect(steps.map(({ step }) => step)).toEqual(expect.arrayContaining(['prepare', 'publish', 'activate']))
     const counts = await stream.totals()
-    expect(onlyAllowed(counts)).toEqual([])
+    expect(counts).toEqual({ allow: expect.any(Number) })
     table.row(
       `KeyRotation ${use}: activated`,
       took,
@@ -248,8 +248,11 @@ spec: { trustDomain: cluster.example, use: ${use}, action: Rotate }
     await world.cluster.nodeExec(['kill', '-9', ...pids.slice(1)]).catch(() => undefined)
     const token = await alice()
     const took = await untilAll(pods, { token }, 'allow')
-    const after = await podsOf(world, 'shop')
-    expect(after.map(({ uid }) => uid).sort()).toEqual(pods.map(({ uid }) => uid).sort())
+    await eventually('the same pods are ready again', async () => {
+      const after = (await podsOf(world, 'shop')).map(({ uid }) => uid).sort()
+      const before = pods.map(({ uid }) => uid).sort()
+      return after.join() === before.join() ? undefined : `${after.length} of ${before.length}`
+    })
     const counts = await stream.totals()
     table.row(
       'all sidecars killed -> answering again',
@@ -309,7 +312,7 @@ ${extra}`
     // Longer than the strict and the standard lease together: heartbeats need no API server.
     await delay(70_000)
     const counts = await stream.totals()
-    expect(onlyAllowed(counts)).toEqual([])
+    expect(counts).toEqual({ allow: expect.any(Number) })
     await world.cluster.startComponent('etcd')
     await world.cluster.startComponent('kube-apiserver')
     await eventually('the API server answers', async () => {
@@ -406,7 +409,7 @@ ${extra}`
       ]),
     )
     const counts = await stream.totals()
-    expect(onlyAllowed(counts)).toEqual([])
+    expect(counts).toEqual({ allow: expect.any(Number) })
     table.row('helm upgrade under traffic', took, `${counts['allow']} allowed, 0 denied`)
     await stream.stop()
   })
