@@ -4,10 +4,12 @@ import { type MeshServer, openMeshServer } from '../mesh/server.ts'
 import { createPublisher, type Publisher } from '../publish/publisher.ts'
 import type { RefreshKeys } from '../publish/refresh.ts'
 import { PUBLISHER_DEFAULTS } from '../publish/settings.ts'
+import { createBell } from './bell.ts'
 import { createFleetLink, type FleetLink } from './fleet-link.ts'
 import { type ControlPorts, type Ground, PRESENCE } from './ground.ts'
 import type { Issuing } from './issuing.ts'
 import { createRecalling } from './recalling.ts'
+import { createRelearning } from './relearning.ts'
 import type { Views } from './view.ts'
 import { createVouching } from './vouching.ts'
 
@@ -18,7 +20,8 @@ const MESH_LIMITS = {
   connections: 8_000,
   streams: 64,
   requestBytes: 4 * 1024 * 1024,
-  responseBytes: 8 * 1024 * 1024,
+  // The largest snapshot that a projection may come to, with room.
+  responseBytes: 12 * 1024 * 1024,
   connectionAgeMs: 60 * 60_000,
   connectionGraceMs: 60_000,
 }
@@ -65,17 +68,28 @@ export async function openAir(
       publisher: () => publisher,
     }),
   )
+  const merge = createRecalling({ ...ground, ports, signal, update: () => refresh() })
+  const relearning = createRelearning({
+    views,
+    merge,
+    pod: config.pod,
+    namespace: config.namespace,
+    report: ports.report,
+  })
+  let behind = false
   const refresh = (): void => {
+    relearning.look(ports.now())
     const { world } = views.current()
-    if (world) publisher.update(world)
+    // Refused: older than what was published. The view has noticed that, too, and is told when it was taken back.
+    behind = world !== undefined && !publisher.update(world)
   }
   const publisher: Publisher = createPublisher(
     { ...PUBLISHER_DEFAULTS, trustDomain: config.trustDomain },
     {
       ...ports,
-      mayVouch: () => vouching.may(ports.now()) && !link.fleet.behind(),
+      mayVouch: () => !behind && !relearning.owing() && vouching.may(ports.now()) && !link.fleet.behind(),
       refreshKeys: link.fleet.refreshKeys,
-      recalled: createRecalling({ ...ground, ports, signal, update: refresh }),
+      recalled: relearning.recalled,
     },
   )
   desk.publisher = publisher
@@ -108,15 +122,14 @@ export function createGathering(
   { sleep }: ControlPorts,
   signal: AbortSignal,
 ): Gathering {
-  let due = Promise.withResolvers<void>()
+  const bell = createBell(sleep)
   return {
-    ring: () => due.resolve(),
+    ring: bell.ring,
     async run() {
       while (!signal.aborted) {
-        await Promise.race([due.promise, sleep(REFRESH_MS, signal)]).catch(() => undefined)
+        await bell.rung(REFRESH_MS, signal)
         if (signal.aborted) return
         await sleep(GATHER_MS, signal).catch(() => undefined)
-        due = Promise.withResolvers<void>()
         refresh()
       }
     },

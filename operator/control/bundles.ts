@@ -59,7 +59,12 @@ export function createBundleKeeping(needs: BundleKeepingNeeds): BundleKeeping {
         read,
         { needs, head: headOf(key), before: attempts.get(key) },
         signal,
-      )
+      ).catch((cause: unknown) => {
+        signal.throwIfAborted()
+        const message = `the compiler cannot be used (${Fault.from(cause).message}); see the log of portcullis-control`
+        attempts.set(key, { sourceDigest: '', outcome: { kind: 'unreadable', message } })
+        throw cause
+      })
       attempts.set(key, attempt)
       return { againMs: attempt.outcome.kind === 'unsigned' ? UNSIGNED_MS : readAgainMs(bundle) }
     },

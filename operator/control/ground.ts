@@ -66,7 +66,7 @@ export async function openGround(
   const watch = stack.use(await openClusterWatch(transport, ports))
   const about = { controller: 'portcullis.dev/control', instance: pod.name, namespace }
   const events = stack.use(await openEvents(transport, about, ports))
-  const views = createViews(watch, ledger)
+  const views = createViews(watch, ledger, ports.report)
   const desk: Desk = { leadership: undefined, publisher: undefined, keys: undefined }
   const causes = new Map<string, () => string | undefined>([
     ['mirrors', () => 'the mirrors of the API server are not complete yet'],

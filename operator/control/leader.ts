@@ -17,7 +17,7 @@ import { type BundleSignature, createBundleKeeping } from './bundles.ts'
 import type { ClusterWatch } from './cluster-watch.ts'
 import { createKeyKeeping, type KeyKeeping } from './keys.ts'
 import { createNumbering } from './numbering.ts'
-import { createRevoking } from './revoking.ts'
+import { createRevoking, type KindState } from './revoking.ts'
 import { type StatusNeeds, writeStatuses } from './statuses.ts'
 import type { Verifying } from './verifying.ts'
 import type { Views } from './view.ts'
@@ -37,7 +37,8 @@ export interface LeaderNeeds {
   /** Grows when the states have news. */
   readonly revision: () => number
   readonly status: Pick<StatusNeeds, 'injection' | 'exempt' | 'trustDomain'>
-  readonly verifying: Verifying
+  /** For one term: who was not heard in it may have been heard by the leader before. */
+  readonly verifying: () => Verifying
   /** Who fetches keys now, for whoever asks on behalf of a sidecar. */
   readonly fetching: (keys: KeyKeeping | undefined) => void
 }
@@ -56,8 +57,10 @@ export async function lead(term: Term, needs: LeaderNeeds): Promise<void> {
   const { signal } = term
   const changed = createBell(ports.sleep)
   const told = createBell(ports.sleep)
-  const revoking = createRevoking(ledger, views, (one) => revocationsExist(transport, one))
-  const numbering = createNumbering(ledger, views)
+  const kindExists = (one: AbortSignal) => revocationsExist(transport, one)
+  const revoking = createRevoking({ ledger, views, random: ports.random, kindExists })
+  const numbering = createNumbering(ledger, views, ports.random)
+  const verifying = needs.verifying()
   const keys = createKeyKeeping({
     ...ports,
     fetch: needs.fetch,
@@ -66,8 +69,6 @@ export async function lead(term: Term, needs: LeaderNeeds): Promise<void> {
     changed: () => told.ring(),
     news: (issuer, note, warning) => needs.events.tell(aboutKeys(issuer, note, warning)),
   })
-  await until(() => revoking.begin(ports.random(), signal), ports, signal)
-  await until(() => numbering.begin(ports.random(), signal), ports, signal)
   needs.fetching(keys)
   const bundles = createBundleKeeping({
     ...needs,
@@ -75,7 +76,7 @@ export async function lead(term: Term, needs: LeaderNeeds): Promise<void> {
     configMap: (namespace, name, one) => configMap(transport, namespace, name, one),
   })
   await using _compiling = await compiling(bundles, { needs, told, signal })
-  using _watching = subscribed(watch, ledger, changed, told)
+  using _watching = subscribed(needs, changed, told)
   const statuses: StatusNeeds = {
     ...needs.status,
     watch,
@@ -100,7 +101,7 @@ export async function lead(term: Term, needs: LeaderNeeds): Promise<void> {
         everyMs: STATUS_EVERY_MS,
         restMs: STATUS_MS,
       }),
-      rounds(() => needs.verifying.write(transport, signal), told, {
+      rounds(() => verifying.write(transport, signal), told, {
         ports,
         signal,
         everyMs: ROUND_MS,
@@ -204,7 +205,9 @@ async function compiling(
       controller.enqueue(`${parsed.metadata.namespace}/${parsed.metadata.name}`)
     }
   })
+  // Also what was left behind of bundles that nobody wants any more.
   for (const { head } of ledger.facts('bundle').values()) controller.enqueue(head.key)
+  for (const { part } of ledger.facts('bundle-part').values()) controller.enqueue(part.key)
   return {
     async [Symbol.asyncDispose]() {
       stop()
@@ -214,31 +217,31 @@ async function compiling(
   }
 }
 
-function subscribed(
-  watch: ClusterWatch,
-  ledger: Pick<OpenLedger, 'subscribe'>,
-  changed: Bell,
-  told: Bell,
-): Disposable {
-  const both = () => {
-    changed.ring()
-    told.ring()
-  }
-  const stopWatch = watch.subscribe(both)
-  const stopLedger = ledger.subscribe(both)
+function subscribed({ watch, views, ledger }: LeaderNeeds, changed: Bell, told: Bell): Disposable {
+  const stops = [
+    views.subscribe(changed.ring),
+    // A status tells more than what is published.
+    watch.subscribe(told.ring),
+    ledger.subscribe(told.ring),
+  ]
   return {
     [Symbol.dispose]() {
-      stopWatch()
-      stopLedger()
+      for (const stop of stops) stop()
     },
   }
 }
 
-async function revocationsExist(transport: Transport, signal: AbortSignal): Promise<boolean> {
+async function revocationsExist(transport: Transport, signal: AbortSignal): Promise<KindState> {
   const { plural } = RESOURCES.Revocation
   const place = { resource: CUSTOM_RESOURCE_DEFINITIONS, name: `${plural}.portcullis.dev` }
-  const answer = await get(transport, place, signal)
-  return answer.ok && answer.value.metadata.deletionTimestamp === undefined
+  try {
+    const answer = await get(transport, place, signal)
+    if (answer.ok) return answer.value.metadata.deletionTimestamp === undefined ? 'there' : 'gone'
+    return answer.refused.status === 404 ? 'gone' : 'unknown'
+  } catch {
+    // Nothing is lifted now, and what is to be denied waits for nobody.
+    return 'unknown'
+  }
 }
 
 async function configMap(transport: Transport, namespace: string, name: string, signal: AbortSignal) {

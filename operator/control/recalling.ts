@@ -26,6 +26,7 @@ export interface RecallingNeeds {
 
 const TRIES = 10
 const RETRY_MS = 100
+const TOLD_MS = 60_000
 const MANAGER = 'portcullis-rollback'
 
 /**
@@ -34,9 +35,10 @@ const MANAGER = 'portcullis-rollback'
  */
 export function createRecalling(needs: RecallingNeeds): (what: Recollection) => Promise<string | undefined> {
   const { ledger, views, ports, signal } = needs
-  const revoking = createRevoking(ledger, views, async () => true)
-  const numbering = createNumbering(ledger, views)
+  const revoking = createRevoking({ ...needs, random: ports.random, kindExists: async () => 'there' })
+  const numbering = createNumbering(ledger, views, ports.random)
   let tail: Promise<unknown> = Promise.resolve()
+  let told = Number.NEGATIVE_INFINITY
 
   const merge = async ({
     entries,
@@ -50,7 +52,9 @@ export function createRecalling(needs: RecallingNeeds): (what: Recollection) => 
       const raised = stored && (await numbering.raiseAbove(generation, signal))
       if (raised) {
         needs.update()
-        tell(needs, `${pod.namespace}/${pod.name}`, generation)
+        // A fleet that relearns tells the same thousands of times.
+        if (ports.monotonic() - told > TOLD_MS) tell(needs, `${pod.namespace}/${pod.name}`, generation)
+        told = ports.monotonic()
         return undefined
       }
       await ports.sleep(RETRY_MS * (1 + ports.random()), signal)

@@ -1,7 +1,8 @@
 import type { Revocation } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
 import { segmentName, writtenSegment } from '../ledger/facts.ts'
 import type { Ledger } from '../ledger/ledger.ts'
-import { diffRevocations } from '../state/revocation-diff.ts'
+import type { Random } from '../ports.ts'
+import { diffRevocations, type RevocationDiff } from '../state/revocation-diff.ts'
 import {
   append,
   beginTerm,
@@ -12,13 +13,11 @@ import {
   worthCompacting,
 } from '../state/revocation-log.ts'
 import { planSegments } from '../state/revocation-segments.ts'
-import type { Views } from './view.ts'
+import type { View, Views } from './view.ts'
 
 /** Keeps the revocation log equal to what the objects say. Only for the leader, whose writes are fenced. */
 export interface Revoking {
-  /** What a new leader writes first. */
-  begin(chance: number, signal: AbortSignal): Promise<boolean>
-  /** `false`: somebody else wrote meanwhile; look again. */
+  /** `false`: somebody else wrote meanwhile; look again. The first time it begins a term. */
   settle(at: number, signal: AbortSignal): Promise<boolean>
   /** Takes back what the fleet remembers and the database has forgotten; a text: why that cannot be. */
   recall(entries: readonly Revocation[], head: number, signal: AbortSignal): Promise<boolean | string>
@@ -26,66 +25,99 @@ export interface Revoking {
   problems(): ReadonlyMap<string, string>
 }
 
+export interface RevokingNeeds {
+  readonly ledger: Ledger
+  readonly views: Views
+  readonly random: Random
+  readonly kindExists: (signal: AbortSignal) => Promise<KindState>
+}
+
 /** Whether objects that are not there were deleted, as opposed to: their whole kind is gone, with everything that it denied. */
-export type KindExists = (signal: AbortSignal) => Promise<boolean>
+export type KindState = 'there' | 'gone' | 'unknown'
 
-export function createRevoking(ledger: Ledger, views: Views, kindExists: KindExists): Revoking {
+export function createRevoking({ ledger, views, random, kindExists }: RevokingNeeds): Revoking {
   let problems: ReadonlyMap<string, string> = new Map()
+  let begun = false
+  const store = (log: RevocationLog, signal: AbortSignal) => storeLog(ledger, log, signal)
 
-  const known = (): RevocationLog | undefined => {
-    const { log } = views.current()
-    return typeof log === 'string' ? undefined : log
-  }
-  const store = async (log: RevocationLog, signal: AbortSignal): Promise<boolean> => {
-    const stored = [...ledger.facts('revocations').values()].map(({ segment }) => segment)
-    for (const step of planSegments(log, stored)) {
-      const done =
-        step.op === 'write'
-          ? await ledger.write(writtenSegment(step.segment), signal)
-          : await ledger.remove(segmentName(step.number), signal)
-      if (!done) return false
-    }
-    return true
-  }
   return {
     problems: () => problems,
-    async begin(chance, signal) {
-      const log = known()
-      return log ? store(beginTerm(log, chance), signal) : true
-    },
     async settle(at, signal) {
-      const log = known()
-      if (!log) return true
-      const { cluster } = views.current()
-      const issuerNamed = (key: string) => cluster.tokenIssuers.get(key)?.spec.issuer
-      const diff = diffRevocations(log, [...cluster.revocations.values()], issuerNamed, at)
-      const changes = await withoutMassRemoval(diff.changes, log, kindExists, { at, signal })
-      const appended = append(log, changes)
-      problems = appended.ok ? diff.problems : full(diff.problems, cluster.revocations.keys(), appended.why)
+      const before = settled(views.current(), at)
+      if (!before) return true
+      if (!begun) {
+        begun = await store(beginTerm(before.log, random()), signal)
+        return begun && this.settle(at, signal)
+      }
+      // Asked first: between the look and the first write nothing may change.
+      const kind = before.lifts ? await kindExists(signal) : 'there'
+      const now = settled(views.current(), at)
+      if (!now) return true
+      const appended = append(now.log, allowed(now, kind, at))
+      const { revocations } = views.current().cluster
+      problems = appended.ok ? now.diff.problems : full(now.diff.problems, revocations.keys(), appended.why)
       if (!appended.ok) return true
       const next = worthCompacting(appended.log) ? compact(appended.log, at) : appended.log
-      return next === log ? true : store(next, signal)
+      return next === now.log ? true : store(next, signal)
     },
     async recall(entries, head, signal) {
-      const log = known()
-      if (!log) return 'the revocation log cannot be read'
+      const { log } = views.current()
+      if (typeof log === 'string') return `the revocation log cannot be read: ${log}`
       const merged = merge(log, [{ head, entries }])
       return merged.ok ? store(merged.log, signal) : merged.why
     },
   }
 }
 
-// When the kind itself is deleted, all its objects vanish without anybody having been asked whether they may stop denying.
-async function withoutMassRemoval(
-  changes: readonly Change[],
-  log: RevocationLog,
-  kindExists: KindExists,
-  { at, signal }: { readonly at: number; readonly signal: AbortSignal },
-): Promise<readonly Change[]> {
-  const lifted = (change: Change) =>
-    change.op === 'remove' && (log.live.get(change.id)?.entry.expiresAtMs ?? 0) > at
-  if (!changes.some(lifted) || (await kindExists(signal))) return changes
-  return changes.filter((change) => !lifted(change))
+interface Settled {
+  readonly log: RevocationLog
+  readonly diff: RevocationDiff
+  /** Whether something would no longer be denied that did not expire. */
+  readonly lifts: boolean
+}
+
+/** What is to change now; undefined while the log cannot be read, or some of it was forgotten: positions would be given out twice. */
+function settled({ log, cluster, forgotten }: View, at: number): Settled | undefined {
+  if (typeof log === 'string' || forgotten) return undefined
+  const issuerNamed = (key: string) => cluster.tokenIssuers.get(key)?.spec.issuer
+  const diff = diffRevocations(log, [...cluster.revocations.values()], issuerNamed, at)
+  return { log, diff, lifts: diff.changes.some((change) => lifts(change, log, at)) }
+}
+
+/** To be called without a pause after the look that `log` was made from; each step replaces only what the plan has seen. */
+async function storeLog(ledger: Ledger, log: RevocationLog, signal: AbortSignal): Promise<boolean> {
+  const planned = new Map(ledger.facts('revocations'))
+  for (const step of planSegments(
+    log,
+    [...planned.values()].map(({ segment }) => segment),
+  )) {
+    const name = segmentName(step.op === 'write' ? step.segment.number : step.number)
+    if (ledger.facts('revocations').get(name) !== planned.get(name)) return false
+    const done =
+      step.op === 'write'
+        ? await ledger.write(writtenSegment(step.segment), signal)
+        : await ledger.remove(name, signal)
+    if (!done) return false
+    const stored = ledger.facts('revocations').get(name)
+    if (stored) planned.set(name, stored)
+    else planned.delete(name)
+  }
+  return true
+}
+
+function lifts(change: Change, { live }: RevocationLog, at: number): boolean {
+  return change.op === 'remove' && (live.get(change.id)?.entry.expiresAtMs ?? 0) > at
+}
+
+// When the kind itself is deleted, all its objects vanish without anybody having been asked whether they may stop denying. What they
+// said stays until it expires, also after the kind is back: no object stands behind it any more.
+function allowed({ log, diff: { changes } }: Settled, kind: KindState, at: number): readonly Change[] {
+  if (kind === 'there') return changes
+  return changes.flatMap((change): readonly Change[] => {
+    if (!lifts(change, log, at)) return [change]
+    const entry = change.op === 'remove' ? log.live.get(change.id)?.entry : undefined
+    return kind === 'gone' && entry ? [{ op: 'add', entry, recalled: true }] : []
+  })
 }
 
 function full(

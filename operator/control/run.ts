@@ -44,7 +44,7 @@ export async function runControl(config: Config, ports: ControlPorts, signal: Ab
 
   const air = await openAir(config, ports, { ground, issuing, stack, signal })
   const gathering = createGathering(air.refresh, ports, signal)
-  const stops = [watch.subscribe(gathering.ring), ledger.subscribe(gathering.ring)]
+  const stops = [ground.views.subscribe(gathering.ring)]
   const presence = stack.use(await openPresence(ground.transport, presenceOf(config, ground), ports))
   stops.push(
     ledger.subscribe((kind) => {
@@ -109,14 +109,15 @@ function leaderNeeds(
       trustDomain: config.trustDomain,
       exempt: new Set([config.namespace, 'kube-system', 'kube-public', 'kube-node-lease']),
     },
-    verifying: createVerifying({
-      watch,
-      views,
-      states,
-      presences: air.presences.live,
-      now: ports.now,
-      monotonic: ports.monotonic,
-    }),
+    verifying: () =>
+      createVerifying({
+        watch,
+        views,
+        states,
+        presences: air.presences.live,
+        now: ports.now,
+        monotonic: ports.monotonic,
+      }),
     fetching: (keys) => {
       desk.keys = keys
     },

@@ -17,6 +17,7 @@ import { planSidecarProfile } from '../reconcile/sidecar-profile.ts'
 import { type KeysSeen, planTokenIssuer } from '../reconcile/token-issuer.ts'
 import { planWorkloadIdentity } from '../reconcile/workload-identity.ts'
 import { lives, type Pod } from '../state/cluster.ts'
+import { diffRevocations, positionOf } from '../state/revocation-diff.ts'
 import type { ClusterWatch } from './cluster-watch.ts'
 import { resourceOf } from './resources.ts'
 import type { View } from './view.ts'
@@ -84,11 +85,7 @@ function* dueStatuses(view: View, needs: StatusNeeds, at: number): Generator<Due
   const fleet = createFleetView(view, states)
   for (const { parsed } of kinds.TokenIssuer.store.list()) {
     const key = `${parsed.metadata.namespace}/${parsed.metadata.name}`
-    const rollout = fleet.ofPolicies(
-      (policy) => fleet.trusts(policy, key),
-      `generation ${view.table.counter}`,
-    )
-    yield due('TokenIssuer', parsed, planTokenIssuer(parsed, needs.keysSeen(key), rollout, at))
+    yield due('TokenIssuer', parsed, planTokenIssuer(parsed, needs.keysSeen(key), fleet.ofTokenIssuer(key), at))
   }
   for (const { parsed } of kinds.PolicyBundle.store.list()) {
     const key = `${parsed.metadata.namespace}/${parsed.metadata.name}`
@@ -113,11 +110,13 @@ function* dueStatuses(view: View, needs: StatusNeeds, at: number): Generator<Due
     const rollout = fleet.ofPolicies((policy) => policy === key, shortDigest(projection?.digest ?? ''))
     yield due('AccessPolicy', parsed, planAccessPolicy(parsed, served, rollout, at))
   }
+  const pending = notLogged(view, at)
   for (const { parsed } of kinds.Revocation.store.list()) {
     const { namespace, name, uid } = parsed.metadata
     const problem = needs.revocationProblem(`${namespace}/${name}`)
-    const { position, inForce } = positionOf(view, uid, parsed.spec.entries.length)
-    const rollout = fleet.ofRevocation(`${namespace}/${parsed.spec.issuerRef.name}`, position)
+    const position = typeof view.log === 'string' ? undefined : positionOf(view.log, uid)
+    const inForce = position !== undefined && !pending.has(uid)
+    const rollout = fleet.ofRevocation(`${namespace}/${parsed.spec.issuerRef.name}`, position ?? 0)
     yield due('Revocation', parsed, planRevocation(parsed, { problem, inForce }, rollout, at))
   }
   yield* identityStatuses(view, needs, at)
@@ -188,17 +187,16 @@ function due(kind: Kind, { metadata, status: before }: Parsed, status: object): 
   return { kind, metadata: { name, uid, ...(namespace ? { namespace } : {}) }, before, status }
 }
 
-// Where in the log the last entry of a Revocation stands; in force when all of them are there.
-function positionOf(
-  { log }: View,
-  uid: string,
-  entries: number,
-): { readonly position: number; readonly inForce: boolean } {
-  if (typeof log === 'string') return { position: 0, inForce: false }
-  const mine = [...log.live.values()].filter(({ id }) => id.startsWith(`${uid}/`))
-  const position = Math.max(0, ...mine.map(({ sequence }) => sequence))
-  return { position, inForce: mine.length > 0 && mine.length <= entries }
+/** UIDs of the Revocations of which the log lacks something. */
+function notLogged({ log, cluster }: View, at: number): ReadonlySet<string> {
+  if (typeof log === 'string') return new Set(cluster.revocations.keys())
+  const issuerNamed = (key: string) => cluster.tokenIssuers.get(key)?.spec.issuer
+  const { changes } = diffRevocations(log, [...cluster.revocations.values()], issuerNamed, at)
+  return new Set(changes.flatMap((change) => (change.op === 'add' ? idOwner(change.entry.id) : [])))
 }
+
+// An id of the log begins with the UID of its object.
+const idOwner = (id: string): string => id.slice(0, id.indexOf('/'))
 
 function createFleetView(view: View, states: ReadonlyMap<string, SidecarState>) {
   const { cluster, projections, table } = view
@@ -213,7 +211,12 @@ function createFleetView(view: View, states: ReadonlyMap<string, SidecarState>) 
     )
   }
   return {
-    trusts,
+    ofTokenIssuer(key: string) {
+      // By what is served with it, and not by the counter, which moves with every policy of the cluster.
+      const served = [...table.projections].filter(([policy]) => trusts(policy, key))
+      const generation = Math.max(0, ...served.map(([, allocated]) => allocated.generation))
+      return this.ofPolicies((policy) => trusts(policy, key), `generation ${generation}`)
+    },
     ofPolicies(wanted: (policy: string) => boolean, what: string) {
       const holds = (state: SidecarState) =>
         holdsProjection(table, projections.byPod.get(state.podUid) ?? '')(state)

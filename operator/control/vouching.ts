@@ -11,6 +11,7 @@ export interface Vouching {
 
 /** How long a Revocation that we see may be missing in the log before nobody is told that all is well. */
 const PATIENCE_MS = 3_000
+const AGAIN_MS = 1_000
 
 /**
  * A replica vouches for the log it has read, but not for one that lacks what people have asked for: a Revocation which the leader does
@@ -19,12 +20,15 @@ const PATIENCE_MS = 3_000
 export function createVouching(views: Views, monotonic: Monotonic): Vouching {
   let looked: View | undefined
   let missingSince: number | undefined
+  let lookedAt = 0
   return {
     may(at) {
       const view = views.current()
       if (typeof view.log === 'string') return false
-      if (view !== looked) {
+      // What lacks may expire without anything changing.
+      if (view !== looked || (missingSince !== undefined && monotonic() - lookedAt > AGAIN_MS)) {
         looked = view
+        lookedAt = monotonic()
         missingSince = lacks(view, at) ? (missingSince ?? monotonic()) : undefined
       }
       return missingSince === undefined || monotonic() - missingSince < PATIENCE_MS
