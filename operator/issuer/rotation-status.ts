@@ -15,7 +15,7 @@ const DETAIL = 512
 export function rotationStatus(rotation: KeyRotation, { step, ring, at }: Progress): Status {
   const { generation } = rotation.metadata
   const before = rotation.status
-  const phase = phaseAfter(step, before?.phase)
+  const phase = phaseAfter(step, rotation.spec.action, before?.phase)
   const steps = stepsAfter(rotation, { step, at })
   const over = phase === 'Complete' || phase === 'Revoked'
   const why = step.do === 'wait' ? step.why : step.do === 'fail' ? step.why : phase
@@ -62,7 +62,12 @@ const AFTER: Readonly<Record<Progress['step']['do'], Phase | undefined>> = {
 }
 
 // A wait says nothing new about how far it is, but for the one after activation.
-function phaseAfter(step: Progress['step'], before: Phase | undefined): Phase {
+function phaseAfter(
+  step: Progress['step'],
+  action: KeyRotation['spec']['action'],
+  before: Phase | undefined,
+): Phase {
+  if (step.do === 'complete' && action === 'Revoke') return 'Revoked'
   if (step.do === 'wait' && step.untilMs !== undefined) return 'Retiring'
   return AFTER[step.do] ?? before ?? 'Pending'
 }
@@ -73,7 +78,7 @@ function stepsAfter(
 ): NonNullable<Status['steps']> {
   const before = rotation.status?.steps ?? []
   if (step.do === 'wait') return before
-  const name = rotation.spec.action === 'Revoke' && step.do === 'complete' ? 'complete' : step.do
+  const name = step.do
   const last = before.at(-1)
   if (last?.step === name) return before
   return [...before, { step: name, at: formatTime(at), detail: detailOf(rotation, step) }].slice(-STEPS)

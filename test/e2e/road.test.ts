@@ -214,6 +214,39 @@ spec: { trustDomain: cluster.example, use: ${use}, action: Rotate }
     await stream.stop()
   })
 
+  test('a key is revoked in one step: it leaves the bundle, and another signs', async () => {
+    const keysOf = async () => {
+      const { status } = await world.get('trustdomain', 'cluster.example')
+      return (status as unknown as { jwtKeys: { id: string; state: string }[] }).jwtKeys
+    }
+    const stream = traffic(pods, 'revoke')
+    await stream.start(await good())
+    const active = (await keysOf()).find(({ state }) => state === 'Active')?.id ?? ''
+    await world.apply(`
+apiVersion: portcullis.dev/v1alpha1
+kind: KeyRotation
+metadata: { name: stolen }
+spec: { trustDomain: cluster.example, use: JWTSVID, action: Revoke, keyId: ${JSON.stringify(active)}, reason: "a test" }
+`)
+    const took = await eventually('the key is gone', async () => {
+      const keys = await keysOf()
+      const others = keys.filter(({ id, state }) => id !== active && state === 'Active')
+      return keys.every(({ id }) => id !== active) && others.length === 1 ? undefined : JSON.stringify(keys)
+    })
+    await eventually('phase Revoked', async () => {
+      const { phase } = (await world.get('keyrotation', 'stolen')).status as unknown as { phase?: string }
+      return phase === 'Revoked' ? undefined : String(phase)
+    })
+    const counts = await stream.totals()
+    expect(counts).toEqual({ allow: expect.any(Number) })
+    table.row(
+      'KeyRotation Revoke of the active JWT key',
+      took,
+      `out of the bundle; ${counts['allow']} allowed, 0 denied`,
+    )
+    await stream.stop()
+  })
+
   test('one operator replica is killed: nobody notices', async () => {
     const stream = traffic(pods, 'replica')
     await stream.start(await good())
