@@ -85,7 +85,11 @@ function* dueStatuses(view: View, needs: StatusNeeds, at: number): Generator<Due
   const fleet = createFleetView(view, states)
   for (const { parsed } of kinds.TokenIssuer.store.list()) {
     const key = `${parsed.metadata.namespace}/${parsed.metadata.name}`
-    yield due('TokenIssuer', parsed, planTokenIssuer(parsed, needs.keysSeen(key), fleet.ofTokenIssuer(key), at))
+    yield due(
+      'TokenIssuer',
+      parsed,
+      planTokenIssuer(parsed, needs.keysSeen(key), fleet.ofTokenIssuer(key), at),
+    )
   }
   for (const { parsed } of kinds.PolicyBundle.store.list()) {
     const key = `${parsed.metadata.namespace}/${parsed.metadata.name}`

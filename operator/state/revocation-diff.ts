@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { isDeepStrictEqual } from 'node:util'
 import type { Revocation } from '../../contracts/crd/revocation.ts'
 import { Revocation as Entry } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
 import { parseTime } from '../../contracts/time.ts'
@@ -75,12 +76,27 @@ function read(objects: readonly Revocation[], issuerNamed: IssuerNamed, at: numb
 }
 
 function same(one: Entry, other: Entry): boolean {
-  return Buffer.from(Entry.encode(one).finish()).equals(Entry.encode(other).finish())
+  // Almost always the fields are the same ones; the encoding only tells whether what differs means anything.
+  return (
+    isDeepStrictEqual(one, other) ||
+    Buffer.from(Entry.encode(one).finish()).equals(Entry.encode(other).finish())
+  )
 }
 
-function entriesOf({ metadata, spec }: Revocation, issuerNamed: IssuerNamed): readonly Entry[] | string {
+interface Known {
+  readonly issuer: string
+  readonly entries: readonly Entry[]
+}
+
+/** Objects do not change, and there may be thousands of entries, which are looked at after every change of the cluster. */
+const knownEntries = new WeakMap<Revocation, Known>()
+
+function entriesOf(object: Revocation, issuerNamed: IssuerNamed): readonly Entry[] | string {
+  const { metadata, spec } = object
   const source = `${metadata.namespace}/${spec.issuerRef.name}`
   const issuer = issuerNamed(source)
+  const known = knownEntries.get(object)
+  if (known !== undefined && known.issuer === issuer) return known.entries
   if (issuer === undefined) {
     return `spec.issuerRef.name: there is no TokenIssuer ${spec.issuerRef.name} in namespace ${metadata.namespace}; create it, or delete this object`
   }
@@ -95,6 +111,7 @@ function entriesOf({ metadata, spec }: Revocation, issuerNamed: IssuerNamed): re
     const id = `${metadata.uid}/${createHash('sha256').update(facts).digest('hex').slice(0, 24)}`
     entries.push({ id, issuer, subject: SUBJECT[type](value), issuedBeforeMs, expiresAtMs, source })
   }
+  knownEntries.set(object, { issuer, entries })
   return entries
 }
 

@@ -1,0 +1,277 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { createNumbering } from '../../../operator/control/numbering.ts'
+import { createRelearning } from '../../../operator/control/relearning.ts'
+import { createRevoking, type KindState } from '../../../operator/control/revoking.ts'
+import { createVouching } from '../../../operator/control/vouching.ts'
+import { writtenSegment, writtenTable } from '../../../operator/ledger/facts.ts'
+import { LOG_LIMITS, type RevocationLog } from '../../../operator/state/revocation-log.ts'
+import { accessPolicy, pod, revocation, tokenIssuer } from '../state/objects.ts'
+import { type Mirrors, openMirrors } from './mirrors.ts'
+
+const never = new AbortController().signal
+let mirrors: Mirrors
+let kind: KindState
+
+beforeEach(async () => {
+  mirrors = await openMirrors()
+  kind = 'there'
+  mirrors.put('TokenIssuer', tokenIssuer('shop', 'idp'))
+})
+afterEach(() => mirrors[Symbol.asyncDispose]())
+
+const revoking = () => createRevoking({ ...mirrors, random: () => 0, kindExists: async () => kind })
+const log = (): RevocationLog => {
+  const { log: found } = mirrors.views.current()
+  if (typeof found === 'string') throw new Error(found)
+  return found
+}
+const denied = () => [...log().live.values()].map(({ entry: { subject }, recalled }) => [subject, recalled])
+const now = () => mirrors.ports.now()
+const jti = (value: string) => ({ entries: [{ type: 'Jti', value }] })
+const one = revocation('shop', 'one', jti('one'))
+const two = revocation('shop', 'two', jti('two'))
+const saying = (value: string, recalled = false) => [{ $case: 'jti', jti: value }, recalled]
+
+describe('the revocation log follows the objects', () => {
+  test('a term begins above whatever was given out before', async () => {
+    mirrors.put('Revocation', one)
+    await revoking().settle(now(), never)
+    const first = log().head
+    await revoking().settle(now(), never)
+    expect(log().head).toBeGreaterThan(first + 1)
+    expect(log().gaps.at(-1)?.after).toBe(first)
+  })
+
+  test('nothing to say is nothing to write', async () => {
+    const mine = revoking()
+    mirrors.put('Revocation', one)
+    await mine.settle(now(), never)
+    const { length } = mirrors.api.requests
+    await mine.settle(now(), never)
+    expect(mirrors.api.requests.length).toBe(length)
+  })
+
+  test('an object that was deleted no longer denies', async () => {
+    const mine = revoking()
+    mirrors.put('Revocation', one)
+    mirrors.put('Revocation', two)
+    await mine.settle(now(), never)
+    mirrors.take('Revocation', one)
+    await mine.settle(now(), never)
+    expect(denied()).toEqual([saying('two')])
+  })
+
+  test('objects that vanish with their kind still deny, also after the kind is back', async () => {
+    const mine = revoking()
+    mirrors.put('Revocation', one)
+    await mine.settle(now(), never)
+    kind = 'gone'
+    mirrors.take('Revocation', one)
+    await mine.settle(now(), never)
+    expect(denied()).toEqual([saying('one', true)])
+    kind = 'there'
+    await mine.settle(now(), never)
+    expect(denied()).toEqual([saying('one', true)])
+    await mine.settle(Date.UTC(2031, 0), never)
+    expect(denied()).toEqual([])
+  })
+
+  test('while nobody can tell whether the kind is there nothing is lifted, and what is new denies', async () => {
+    const mine = revoking()
+    mirrors.put('Revocation', one)
+    await mine.settle(now(), never)
+    kind = 'unknown'
+    mirrors.take('Revocation', one)
+    mirrors.put('Revocation', two)
+    await mine.settle(now(), never)
+    expect(denied()).toEqual([saying('one'), saying('two')])
+    kind = 'there'
+    await mine.settle(now(), never)
+    expect(denied()).toEqual([saying('two')])
+  })
+
+  test('what others write while a question is asked is not overwritten', async () => {
+    const mine = createRevoking({
+      ...mirrors,
+      random: () => 0,
+      kindExists: async () => {
+        const other = createRevoking({ ...mirrors, random: () => 0, kindExists: async () => 'there' })
+        const entry = { ...[...log().live.values()].map(({ entry: known }) => known)[0], id: 'x/1' } as never
+        expect(await other.recall([entry], log().head + 500, never)).toBe(true)
+        return 'there'
+      },
+    })
+    mirrors.put('Revocation', one)
+    mirrors.put('Revocation', two)
+    await mine.settle(now(), never)
+    mirrors.take('Revocation', two)
+    const head = log().head
+    await mine.settle(now(), never)
+    expect(denied()).toContainEqual(saying('one', true))
+    expect(log().head).toBeGreaterThan(head + 500)
+  })
+
+  test('a plan of several writes stops when somebody else has written in between', async () => {
+    const mine = revoking()
+    await mine.settle(now(), never)
+    mirrors.put('Revocation', one)
+    mirrors.api.beforeAnswer = async ({ method }) => {
+      mirrors.api.beforeAnswer = () => undefined
+      if (method !== 'PUT') return
+      const name = 'portcullis-revocations-1'
+      const stored = mirrors.api.get(name)
+      if (stored)
+        mirrors.api.put({ ...stored, data: { text: writtenSegment(segmentAt(9_000)).text } } as never)
+      await mirrors.api.deliver()
+    }
+    await mine.settle(now(), never)
+    await mine.settle(now(), never)
+    expect(log().head).toBe(9_001)
+    expect(denied()).toEqual([saying('one')])
+  })
+
+  test('a full log says so on every Revocation, and denies what it denied', async () => {
+    const mine = revoking()
+    mirrors.put('Revocation', one)
+    await mine.settle(now(), never)
+    const many = Array.from({ length: 256 }, (_, index) => ({ type: 'Jti', value: `j${index}` }))
+    for (let index = 0; index * 256 < LOG_LIMITS.entries; index += 1)
+      mirrors.put('Revocation', revocation('shop', `many-${index}`, { entries: many }))
+    await mine.settle(now(), never)
+    expect(mine.problems().get('shop/one')).toContain('log is full')
+    expect(denied()).toEqual([saying('one')])
+  })
+})
+
+const segmentAt = (head: number) => ({
+  number: 1,
+  first: 1,
+  head,
+  compactedTo: 0,
+  gaps: [],
+  records: [],
+})
+
+describe('while something is forgotten', () => {
+  const restore = async (head: number, counter: number) => {
+    await mirrors.ledger.write(writtenSegment(segmentAt(head)), never)
+    await mirrors.ledger.write(writtenTable({ counter, projections: new Map() }), never)
+  }
+
+  test('a leader gives out no position and no number', async () => {
+    mirrors.put('AccessPolicy', accessPolicy('shop', 'front'))
+    await restore(500, 300)
+    mirrors.views.current()
+    await restore(100, 50)
+    mirrors.put('Revocation', one)
+    const { length } = mirrors.api.requests
+    expect(await revoking().settle(now(), never)).toBe(true)
+    expect(await createNumbering(mirrors.ledger, mirrors.views, () => 0).settle([], never)).toBe(true)
+    expect(mirrors.api.requests.length).toBe(length)
+  })
+
+  test('nobody is vouched for until this replica has stored what it remembers', async () => {
+    const merged: object[] = []
+    let problem: string | undefined = 'the API server is away'
+    const relearning = createRelearning({
+      views: mirrors.views,
+      merge: async (what) => {
+        merged.push(what)
+        return problem
+      },
+      pod: { name: 'c-1', uid: 'u-1', ip: '', node: '' },
+      namespace: 'system',
+      report: mirrors.ports.report,
+    })
+    await restore(500, 300)
+    mirrors.views.current()
+    expect(relearning.owing()).toBe(false)
+    await restore(100, 50)
+    expect(relearning.owing()).toBe(true)
+    relearning.look(now())
+    relearning.look(now())
+    await Promise.resolve()
+    expect(merged).toMatchObject([
+      { revocationHead: 500, generation: 300, entries: [], pod: { name: 'c-1' } },
+    ])
+    await new Promise((done) => setImmediate(done))
+    expect(relearning.owing()).toBe(true)
+    problem = undefined
+    await restore(9_000, 900)
+    // The head that this replica saw lies beyond what the restored log knows only until it is told that all was taken back.
+    relearning.look(now())
+    await new Promise((done) => setImmediate(done))
+    expect(relearning.owing()).toBe(false)
+  })
+
+  test('what a sidecar told and could not be stored is owed until it is, or the pod is gone', async () => {
+    let problem: string | undefined = 'the API server is away'
+    const relearning = createRelearning({
+      views: mirrors.views,
+      merge: async () => problem,
+      pod: { name: 'c-1', uid: 'u-1', ip: '', node: '' },
+      namespace: 'system',
+      report: mirrors.ports.report,
+    })
+    const [a, b] = [pod('shop', 'a'), pod('shop', 'b')]
+    mirrors.pod(a)
+    mirrors.pod(b)
+    const told = ({ uid, namespace, name }: typeof a) =>
+      relearning.recalled({ pod: { uid, namespace, name }, generation: 1, revocationHead: 1, entries: [] })
+    expect(await told(a)).toBe('the API server is away')
+    await told(b)
+    problem = undefined
+    expect(await told(a)).toBeUndefined()
+    expect(relearning.owing()).toBe(true)
+    mirrors.pod({ ...b, sidecar: false })
+    expect(relearning.owing()).toBe(false)
+  })
+})
+
+describe('vouching', () => {
+  test('a Revocation that does not get into the log ends it after three seconds, and its expiry or its entry begins it anew', async () => {
+    const vouching = createVouching(mirrors.views, mirrors.ports.monotonic)
+    expect(vouching.may(now())).toBe(true)
+    mirrors.put('Revocation', one)
+    expect(vouching.may(now())).toBe(true)
+    await mirrors.ports.pass(2_900)
+    expect(vouching.may(now())).toBe(true)
+    await mirrors.ports.pass(200)
+    expect(vouching.may(now())).toBe(false)
+    expect(vouching.may(Date.UTC(2031, 0))).toBe(false)
+    await mirrors.ports.pass(1_100)
+    expect(vouching.may(Date.UTC(2031, 0))).toBe(true)
+    await mirrors.ports.pass(5_000)
+    await revoking().settle(now(), never)
+    expect(vouching.may(now())).toBe(true)
+  })
+
+  test('nobody vouches for a log that cannot be read', async () => {
+    const text = writtenSegment({ ...segmentAt(5), number: 2 }).text
+    await mirrors.ledger.write({ name: 'portcullis-revocations-2', kind: 'revocations', text }, never)
+    expect(createVouching(mirrors.views, mirrors.ports.monotonic).may(now())).toBe(false)
+  })
+})
+
+describe('numbers', () => {
+  test('a new leader numbers what has none, above its predecessor, and keeps the numbers that are', async () => {
+    mirrors.put('AccessPolicy', accessPolicy('shop', 'front'))
+    await createNumbering(mirrors.ledger, mirrors.views, () => 0).settle([], never)
+    const { table } = mirrors.views.current()
+    const later = createNumbering(mirrors.ledger, mirrors.views, () => 0.5)
+    await later.settle([], never)
+    const after = mirrors.views.current().table
+    expect(after.counter).toBeGreaterThan(table.counter)
+    expect(after.projections).toEqual(table.projections)
+    const { length } = mirrors.api.requests
+    await later.settle([], never)
+    expect(mirrors.api.requests.length).toBe(length)
+  })
+
+  test('what another replica wrote in the meantime is not undone', async () => {
+    mirrors.put('AccessPolicy', accessPolicy('shop', 'front'))
+    const numbering = createNumbering(mirrors.ledger, mirrors.views, () => 0)
+    mirrors.api.put({ metadata: { name: 'portcullis-generations' } } as never)
+    expect(await numbering.settle([], never)).toBe(false)
+  })
+})
