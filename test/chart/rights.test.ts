@@ -94,6 +94,7 @@ describe.each([
       'authentication.k8s.io tokenreviews create',
       'events.k8s.io events create',
       'events.k8s.io events patch',
+      'portcullis.dev keyrotations create',
       'portcullis.dev keyrotations/status patch',
       'portcullis.dev trustdomains/status patch',
       'portcullis.dev workloadidentities/status patch',
