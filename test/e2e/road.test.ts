@@ -138,6 +138,56 @@ describe.skipIf(reason)('the whole road', { timeout: 300_000 }, () => {
     await untilAll(pods, { token, stored }, 'allow')
   })
 
+  test('rules come from a ConfigMap, too, once its namespace is listed', async () => {
+    await world.apply(`
+apiVersion: v1
+kind: ConfigMap
+metadata: { name: rules, namespace: ${NAMESPACE} }
+data:
+  a.rego: |
+    package app
+    allow contains "a.read" if input.action == "a:read"
+---
+apiVersion: portcullis.dev/v1alpha1
+kind: PolicyBundle
+metadata: { name: from-map, namespace: ${NAMESPACE} }
+spec: { tests: Skip, source: { type: ConfigMap, configMap: { name: rules } } }
+`)
+    await until('policybundle', 'from-map', 'Compiled', 'False')
+    expect((await conditionOf(world, 'policybundle', 'from-map', 'Compiled')).message).toMatch(
+      /configMapNamespaces/,
+    )
+    const values = [...world.values, '--set', `configMapNamespaces={${NAMESPACE}}`]
+    await world.helm(['upgrade', 'portcullis', 'charts/portcullis', '-n', SYSTEM, '--wait', ...values])
+    table.row(
+      'PolicyBundle from a ConfigMap',
+      await until('policybundle', 'from-map', 'Signed', 'True'),
+      'refused with the remedy, then signed',
+    )
+  })
+
+  test('refresh-now fetches the keys at once', async () => {
+    const asked = `now-${Date.now()}`
+    const took = await seconds(async () => {
+      await world.kubectl([
+        'annotate',
+        '--overwrite',
+        'tokenissuer',
+        'idp',
+        '-n',
+        NAMESPACE,
+        `portcullis.dev/refresh-now=${asked}`,
+      ])
+      await eventually('status says that it was served', async () => {
+        const { jwks } = (await world.get('tokenissuer', 'idp', NAMESPACE)).status as unknown as {
+          jwks?: { refreshedNow?: string }
+        }
+        return jwks?.refreshedNow === asked ? undefined : String(jwks?.refreshedNow)
+      })
+    })
+    table.row('refresh-now -> keys fetched, in status', took, 'by annotation')
+  })
+
   test('the provider rotates its key: no good request is denied', async () => {
     const stream = traffic(pods, 'rotation')
     await stream.start(await good())
