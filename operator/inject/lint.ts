@@ -29,7 +29,7 @@ export interface Known {
   readonly profile: string
   /** Milliseconds since the epoch. */
   readonly now: () => number
-  /** RFC 3339 to milliseconds; undefined when it is not in UTC (Z). */
+  /** RFC 3339 to milliseconds; undefined when it is none. */
   readonly momentOf: (text: string) => number | undefined
 }
 
@@ -106,7 +106,7 @@ function ofRevocation({ spec }: Revocation, before: Revocation | undefined, know
   const problems: string[] = []
   // An object that has expired in the meantime can still be labelled, or be rid of a finalizer.
   if (spec.expiresAt === before?.spec.expiresAt) return NOTHING
-  if (at === undefined) problems.push('spec.expiresAt: write it in UTC, such as 2030-01-31T12:00:00Z')
+  if (at === undefined) problems.push('spec.expiresAt: is no moment; write it like 2030-01-31T12:00:00Z')
   else if (at <= now)
     problems.push('spec.expiresAt: has passed already, so nothing would be denied; give a later moment')
   else if (at - now > LONGEST_DAYS * DAY_MS)

@@ -65,7 +65,7 @@ test('what the injection writes is a complete configuration, with fixed places',
     },
   })
   expect(config.identity.anchors).toEqual([authority.root])
-  expect(config.limits).toMatchObject({ inFlight: 1024, deadlineMs: 1000 })
+  expect(config.limits).toMatchObject({ inFlight: 1024, deadlineMs: 5000 })
 })
 
 test.each([
