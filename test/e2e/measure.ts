@@ -3,7 +3,7 @@ import { clusterUnavailable } from '../cluster-node/unavailable.ts'
 import { openInstalled, revocation } from './installed.ts'
 import { memoryOf, workingSets } from './measure-memory.ts'
 import { type AppPod, podsOf, traffic, untilAll } from './pods.ts'
-import { accessPolicy, deployment, INVOICE } from './shop.ts'
+import { accessPolicy, deployment } from './shop.ts'
 import { AUDIENCE, eventually, NAMESPACE, SYSTEM, type World } from './world.ts'
 
 // node test/e2e/measure.ts: how long changes take on a real cluster, what a sidecar costs. JSON lines; nothing is asserted. Times of a change
@@ -36,11 +36,10 @@ say('memory, after the work', await memory(world))
 async function revocations(world: World, pods: readonly AppPod[], count: number): Promise<object> {
   const [each, all, kubectl]: [number[], number[], number[]] = [[], [], []]
   for (let one = 0; one < count; one++) {
-    const sub = `user-${one}`
-    const stored = { ...INVOICE, owner: sub, attributes: { status: 'sent', visibility: 'private' } }
-    const token = await world.idp.mint({ sub })
-    const apply = () => world.apply(revocation(sub, 'Subject', sub))
-    const seen = await changing(pods, { token, stored }, 'revoked_sub', apply)
+    const jti = `measured-${one}`
+    const token = await world.idp.mint({ jti })
+    const apply = () => world.apply(revocation(jti, 'Jti', jti))
+    const seen = await changing(pods, token, 'revoked_jti', apply)
     each.push(...seen.each)
     all.push(Math.max(...seen.each))
     kubectl.push(seen.kubectl)
@@ -52,30 +51,24 @@ async function policies(world: World, pods: readonly AppPod[], count: number): P
   const [all, kubectl]: [number[], number[]] = [[], []]
   for (let one = 0; one < count; one++) {
     const other = one % 2 === 0
-    const token = await world.idp.mint({ sub: 'policy' })
-    const stored = { ...INVOICE, owner: 'policy', attributes: { status: 'sent', visibility: 'private' } }
+    const token = await world.idp.mint({ jti: `policy-${one}` })
     const apply = () => world.apply(accessPolicy(other ? 'https://another.example' : AUDIENCE))
-    const seen = await changing(pods, { token, stored }, other ? 'aud_mismatch' : 'allow', apply)
+    const seen = await changing(pods, token, other ? 'aud_mismatch' : 'allow', apply)
     all.push(Math.max(...seen.each))
     kubectl.push(seen.kubectl)
   }
   return { count, pods: pods.length, onAll: spread(all), kubectl: spread(kubectl) }
 }
 
-interface Question {
-  readonly token: string
-  readonly stored: object
-}
-
 /** Seconds from the beginning of `act` to the first such outcome on each pod, and those that `act` itself took. */
 async function changing(
   pods: readonly AppPod[],
-  question: Question,
+  token: string,
   wanted: string,
   act: () => Promise<void>,
 ): Promise<{ readonly each: readonly number[]; readonly kubectl: number }> {
-  const stream = traffic(pods, `measured-${question.token.slice(-12)}-${wanted}`)
-  await stream.start(question, EVERY_MS)
+  const stream = traffic(pods, `measured-${token.slice(-12)}`)
+  await stream.start({ token }, EVERY_MS)
   await delay(300)
   const began = Date.now()
   await act()
