@@ -32,7 +32,7 @@ export function planPolicyBundle(
     observedGeneration: generation,
     conditions: [...judge(bundle.status?.conditions, [...judged, readyFrom(judged)], { generation, at })],
     ...(inForce ? { revision: inForce.revision, wasm: inForce.wasm } : {}),
-    ...(attempt ? { sourceDigest: attempt.sourceDigest } : {}),
+    ...(attempt?.sourceDigest ? { sourceDigest: attempt.sourceDigest } : {}),
     problems: problems.map(({ file, line, message }) => ({
       file: file.slice(0, 256),
       line,
