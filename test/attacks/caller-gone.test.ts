@@ -2,6 +2,7 @@ import { resolve } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { Caller } from '../../sidecar/decide.ts'
 import { type Line, trackCaller } from '../../sidecar/serve/caller.ts'
+import { MISS_LIMITS } from '../../sidecar/trust/keys.ts'
 import { type SigningKey, signingKey } from '../fixtures/keys.ts'
 import { question } from '../fixtures/question.ts'
 import { openArena, tokenOf, trusting } from './arena.ts'
@@ -133,7 +134,7 @@ describe('a caller that leaves while a key is being fetched', () => {
   test('a wait without a deadline ends by itself', async () => {
     const { clock, ask } = await openSlowIssuer()
     const answer = ask(60_000)
-    await clock.pass(1_000)
+    await clock.pass(MISS_LIMITS.waitMs)
     expect(await answer).toBe('jwks_unavailable')
   })
 })
