@@ -17,7 +17,8 @@ import { type BundleSignature, createBundleKeeping } from './bundles.ts'
 import type { ClusterWatch } from './cluster-watch.ts'
 import { createKeyKeeping, type KeyKeeping } from './keys.ts'
 import { createNumbering } from './numbering.ts'
-import { createRevoking, type KindState } from './revoking.ts'
+import { resourceOf } from './resources.ts'
+import { createRevoking, type KindState, type Named } from './revoking.ts'
 import { type StatusNeeds, writeStatuses } from './statuses.ts'
 import type { Verifying } from './verifying.ts'
 import type { Views } from './view.ts'
@@ -58,7 +59,8 @@ export async function lead(term: Term, needs: LeaderNeeds): Promise<void> {
   const changed = createBell(ports.sleep)
   const told = createBell(ports.sleep)
   const kindExists = (one: AbortSignal) => revocationsExist(transport, one)
-  const revoking = createRevoking({ ledger, views, random: ports.random, kindExists })
+  const stands = (object: Named, one: AbortSignal) => revocationStands(transport, object, one)
+  const revoking = createRevoking({ ledger, views, random: ports.random, kindExists, stands })
   const numbering = createNumbering(ledger, views, ports.random)
   const verifying = needs.verifying()
   const keys = createKeyKeeping({
@@ -242,6 +244,15 @@ async function revocationsExist(transport: Transport, signal: AbortSignal): Prom
     // Nothing is lifted now, and what is to be denied waits for nobody.
     return 'unknown'
   }
+}
+
+async function revocationStands(
+  transport: Transport,
+  { namespace, name, uid }: Named,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const answer = await get(transport, { resource: resourceOf('Revocation'), namespace, name }, signal)
+  return answer.ok && answer.value.metadata.uid === uid
 }
 
 async function configMap(transport: Transport, namespace: string, name: string, signal: AbortSignal) {

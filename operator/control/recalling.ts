@@ -35,7 +35,12 @@ const MANAGER = 'portcullis-rollback'
  */
 export function createRecalling(needs: RecallingNeeds): (what: Recollection) => Promise<string | undefined> {
   const { ledger, views, ports, signal } = needs
-  const revoking = createRevoking({ ...needs, random: ports.random, kindExists: async () => 'there' })
+  const revoking = createRevoking({
+    ...needs,
+    random: ports.random,
+    kindExists: async () => 'there',
+    stands: async () => false,
+  })
   const numbering = createNumbering(ledger, views, ports.random)
   let tail: Promise<unknown> = Promise.resolve()
   let told = Number.NEGATIVE_INFINITY

@@ -1,3 +1,4 @@
+import type { Revocation as RevocationObject } from '../../contracts/crd/revocation.ts'
 import type { Revocation } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
 import { segmentName, writtenSegment } from '../ledger/facts.ts'
 import type { Ledger } from '../ledger/ledger.ts'
@@ -30,12 +31,16 @@ export interface RevokingNeeds {
   readonly views: Views
   readonly random: Random
   readonly kindExists: (signal: AbortSignal) => Promise<KindState>
+  /** Whether the API server has this very object now, whatever the mirror says. */
+  readonly stands: (object: Named, signal: AbortSignal) => Promise<boolean>
 }
+
+export type Named = Pick<RevocationObject['metadata'], 'namespace' | 'name' | 'uid'>
 
 /** Whether objects that are not there were deleted, as opposed to: their whole kind is gone, with everything that it denied. */
 export type KindState = 'there' | 'gone' | 'unknown'
 
-export function createRevoking({ ledger, views, random, kindExists }: RevokingNeeds): Revoking {
+export function createRevoking({ ledger, views, random, kindExists, stands }: RevokingNeeds): Revoking {
   let problems: ReadonlyMap<string, string> = new Map()
   let begun = false
   const store = (log: RevocationLog, signal: AbortSignal) => storeLog(ledger, log, signal)
@@ -51,9 +56,10 @@ export function createRevoking({ ledger, views, random, kindExists }: RevokingNe
       }
       // Asked first: between the look and the first write nothing may change.
       const kind = before.lifts ? await kindExists(signal) : 'there'
+      const standing = await confirmed(before, stands, signal)
       const now = settled(views.current(), at)
       if (!now) return true
-      const appended = append(now.log, allowed(now, kind, at))
+      const appended = append(now.log, allowed(now, { kind, standing, at }))
       const { revocations } = views.current().cluster
       problems = appended.ok ? now.diff.problems : full(now.diff.problems, revocations.keys(), appended.why)
       if (!appended.ok) return true
@@ -72,6 +78,7 @@ export function createRevoking({ ledger, views, random, kindExists }: RevokingNe
 interface Settled {
   readonly log: RevocationLog
   readonly diff: RevocationDiff
+  readonly objects: readonly RevocationObject[]
   /** Whether something would no longer be denied that did not expire. */
   readonly lifts: boolean
 }
@@ -80,8 +87,9 @@ interface Settled {
 function settled({ log, cluster, forgotten }: View, at: number): Settled | undefined {
   if (typeof log === 'string' || forgotten) return undefined
   const issuerNamed = (key: string) => cluster.tokenIssuers.get(key)?.spec.issuer
-  const diff = diffRevocations(log, [...cluster.revocations.values()], issuerNamed, at)
-  return { log, diff, lifts: diff.changes.some((change) => lifts(change, log, at)) }
+  const objects = [...cluster.revocations.values()]
+  const diff = diffRevocations(log, objects, issuerNamed, at)
+  return { log, diff, objects, lifts: diff.changes.some((change) => lifts(change, log, at)) }
 }
 
 /** To be called without a pause after the look that `log` was made from; each step replaces only what the plan has seen. */
@@ -105,16 +113,52 @@ async function storeLog(ledger: Ledger, log: RevocationLog, signal: AbortSignal)
   return true
 }
 
+interface Allowing {
+  readonly kind: KindState
+  /** UIDs of objects that are known to be there. */
+  readonly standing: ReadonlySet<string>
+  readonly at: number
+}
+
+const CONFIRMED = 32
+
+/**
+ * Which of the objects that would take over what was recalled are really there. After a database was restored a mirror may still show
+ * objects that are no more; what goes with such an object would be forgotten when the mirror catches up.
+ */
+async function confirmed(
+  { log, diff, objects }: Settled,
+  stands: RevokingNeeds['stands'],
+  signal: AbortSignal,
+): Promise<ReadonlySet<string>> {
+  const owners = new Set(diff.changes.filter((change) => reclaims(change, log)).map(ownerOf))
+  const asked = objects.filter(({ metadata }) => owners.has(metadata.uid)).slice(0, CONFIRMED)
+  const answers = await Promise.all(
+    asked.map(async ({ metadata }) => ((await stands(metadata, signal)) ? [metadata.uid] : [])),
+  )
+  return new Set(answers.flat())
+}
+
+function reclaims(change: Change, { live }: RevocationLog): boolean {
+  return change.op === 'add' && !change.recalled && live.get(change.entry.id)?.recalled === true
+}
+
+// An id of the log begins with the UID of its object.
+function ownerOf(change: Change): string {
+  const id = change.op === 'add' ? change.entry.id : change.id
+  return id.slice(0, id.indexOf('/'))
+}
+
 function lifts(change: Change, { live }: RevocationLog, at: number): boolean {
   return change.op === 'remove' && (live.get(change.id)?.entry.expiresAtMs ?? 0) > at
 }
 
 // When the kind itself is deleted, all its objects vanish without anybody having been asked whether they may stop denying. What they
 // said stays until it expires, also after the kind is back: no object stands behind it any more.
-function allowed({ log, diff: { changes } }: Settled, kind: KindState, at: number): readonly Change[] {
-  if (kind === 'there') return changes
+function allowed({ log, diff: { changes } }: Settled, { kind, standing, at }: Allowing): readonly Change[] {
   return changes.flatMap((change): readonly Change[] => {
-    if (!lifts(change, log, at)) return [change]
+    if (reclaims(change, log) && !standing.has(ownerOf(change))) return []
+    if (kind === 'there' || !lifts(change, log, at)) return [change]
     const entry = change.op === 'remove' ? log.live.get(change.id)?.entry : undefined
     return kind === 'gone' && entry ? [{ op: 'add', entry, recalled: true }] : []
   })

@@ -4,6 +4,7 @@ import { createBackoff } from './backoff.ts'
 import { listAll } from './listing.ts'
 import { type KubeObject, nameOf } from './resource.ts'
 import { listRequest, type ReflectorRules, type Selection, watchRequest } from './selection.ts'
+import { createSilence } from './silence.ts'
 import type { Sink } from './store.ts'
 import type { KubePorts, Transport } from './transport.ts'
 import { type Ended, followWatch } from './watching.ts'
@@ -54,6 +55,7 @@ export function createReflector(
   let served = rules.watchList
   let version: string | undefined
   let barren = 0
+  const silence = createSilence(rules.stallMs, ports.monotonic)
 
   const install = (how: 'list' | 'watchlist', items: readonly KubeObject[], at: string): void => {
     needs.sink.replace(items)
@@ -71,14 +73,22 @@ export function createReflector(
     const answer = await listAll(transport, listRequest(selection), limits, signal)
     if (!answer.ok) throw faultOf(answer.refused, `list ${resource}`)
     install('list', answer.value.items, answer.value.resourceVersion)
+    silence.begun()
     return 0
   }
   const follow = async (signal: AbortSignal): Promise<number> => {
     const request = watchRequest(selection, rules, version, ports.random())
     const initial = (items: readonly KubeObject[], at: string) => install('watchlist', items, at)
-    const watch = { ...needs, resource, opened: health.opened, initial, seen }
     const fromNothing = version === undefined
+    const opened = (): void => {
+      health.opened()
+      if (silence.broken() || fromNothing) return
+      version = undefined
+      throw new Fault('gone', 'too long without a watch to go on from where it was')
+    }
+    const watch = { ...needs, resource, opened, initial, seen }
     const ended = await followWatch({ request, from: version, stallMs: rules.stallMs }, watch, signal)
+    silence.begun(ended)
     health.closed(ended)
     if (signal.aborted) return 0
     if (fromNothing && ended.refused && UNSERVED.includes(ended.refused.status)) {

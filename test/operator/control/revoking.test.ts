@@ -11,15 +11,18 @@ import { type Mirrors, openMirrors } from './mirrors.ts'
 const never = new AbortController().signal
 let mirrors: Mirrors
 let kind: KindState
+let stands: boolean
 
 beforeEach(async () => {
   mirrors = await openMirrors()
   kind = 'there'
+  stands = true
   mirrors.put('TokenIssuer', tokenIssuer('shop', 'idp'))
 })
 afterEach(() => mirrors[Symbol.asyncDispose]())
 
-const revoking = () => createRevoking({ ...mirrors, random: () => 0, kindExists: async () => kind })
+const revoking = () =>
+  createRevoking({ ...mirrors, random: () => 0, kindExists: async () => kind, stands: async () => stands })
 const log = (): RevocationLog => {
   const { log: found } = mirrors.views.current()
   if (typeof found === 'string') throw new Error(found)
@@ -95,11 +98,17 @@ describe('the revocation log follows the objects', () => {
       ...mirrors,
       random: () => 0,
       kindExists: async () => {
-        const other = createRevoking({ ...mirrors, random: () => 0, kindExists: async () => 'there' })
+        const other = createRevoking({
+          ...mirrors,
+          random: () => 0,
+          kindExists: async () => 'there',
+          stands: async () => true,
+        })
         const entry = { ...[...log().live.values()].map(({ entry: known }) => known)[0], id: 'x/1' } as never
         expect(await other.recall([entry], log().head + 500, never)).toBe(true)
         return 'there'
       },
+      stands: async () => true,
     })
     mirrors.put('Revocation', one)
     mirrors.put('Revocation', two)
@@ -127,6 +136,26 @@ describe('the revocation log follows the objects', () => {
     await mine.settle(now(), never)
     await mine.settle(now(), never)
     expect(log().head).toBe(9_001)
+    expect(denied()).toEqual([saying('one')])
+  })
+
+  test('what was recalled is taken over by an object only if it is really there', async () => {
+    const mine = revoking()
+    mirrors.put('Revocation', one)
+    await mine.settle(now(), never)
+    kind = 'gone'
+    mirrors.take('Revocation', one)
+    await mine.settle(now(), never)
+    kind = 'there'
+    stands = false
+    mirrors.put('Revocation', one)
+    await mine.settle(now(), never)
+    mirrors.take('Revocation', one)
+    await mine.settle(now(), never)
+    expect(denied()).toEqual([saying('one', true)])
+    stands = true
+    mirrors.put('Revocation', one)
+    await mine.settle(now(), never)
     expect(denied()).toEqual([saying('one')])
   })
 

@@ -168,6 +168,11 @@ export function subscribe(port: number, id: string): Scripted {
   })
   const metadata = new Metadata()
   metadata.set('id', id)
+  return scripted(client, metadata)
+}
+
+/** A sidecar that does what the test says, over any client. */
+export function scripted(client: Client, metadata = new Metadata()): Scripted {
   const { path, requestSerialize, responseDeserialize } = FeedService.subscribe
   const call = client.makeBidiStreamRequest<SubscribeRequest, SubscribeResponse>(
     path,
