@@ -68,8 +68,8 @@ export function createReflector(
     backoff.reset()
     health.heard()
   }
+  const limits = { ...rules, timeoutMs: rules.listTimeoutMs }
   const readAll = async (signal: AbortSignal): Promise<number> => {
-    const limits = { ...rules, timeoutMs: rules.listTimeoutMs }
     const answer = await listAll(transport, listRequest(selection), limits, signal)
     if (!answer.ok) throw faultOf(answer.refused, `list ${resource}`)
     install('list', answer.value.items, answer.value.resourceVersion)
@@ -78,7 +78,6 @@ export function createReflector(
   }
   const follow = async (signal: AbortSignal): Promise<number> => {
     const request = watchRequest(selection, rules, version, ports.random())
-    const initial = (items: readonly KubeObject[], at: string) => install('watchlist', items, at)
     const fromNothing = version === undefined
     const opened = (): void => {
       health.opened()
@@ -86,7 +85,7 @@ export function createReflector(
       version = undefined
       throw new Fault('gone', 'too long without a watch to go on from where it was')
     }
-    const watch = { ...needs, resource, opened, initial, seen }
+    const watch = { ...needs, resource, opened, initial: install.bind(undefined, 'watchlist'), seen }
     const ended = await followWatch({ request, from: version, stallMs: rules.stallMs }, watch, signal)
     silence.begun(ended)
     health.closed(ended)
