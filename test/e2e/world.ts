@@ -8,6 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { createCertificateMaker } from '../../operator/identity/serving.ts'
 import { type Cluster, openCluster } from '../cluster-node/cluster.ts'
+import { layoutOf } from '../cluster-node/layout.ts'
 import { ROOT, tool } from '../cluster-node/tool.ts'
 import { type Idp, startIdp } from '../fixtures/idp.ts'
 import { buildImages, type ImageBuilt } from '../images/build.ts'
@@ -58,7 +59,7 @@ export async function openWorld(name: string): Promise<World> {
   const cluster = stack.use(await openCluster({ name, images: archives }))
   const idp = stack.use(await startIdp({ issuer: ISSUER, audience: AUDIENCE, tokenTtlS: 600 }))
   const front = stack.use(await openFront(cluster.hostAddress, idp.base))
-  stack.use(await openRoute(cluster.nodeAddress))
+  stack.use(await openRoute(layoutOf(cluster.name, cluster.slot).podCidr, cluster.nodeAddress))
   const helmPath = await tool('helm')
   const env = {
     ...process.env,
@@ -134,11 +135,11 @@ async function openFront(host: string, base: string) {
 }
 
 /** Pod addresses from the test, for as long as it runs. */
-async function openRoute(node: string) {
-  await run('ip', ['route', 'replace', '10.244.0.0/24', 'via', node])
+async function openRoute(pods: string, node: string) {
+  await run('ip', ['route', 'replace', pods, 'via', node])
   return {
     [Symbol.asyncDispose]: async () => {
-      await run('ip', ['route', 'del', '10.244.0.0/24']).catch(() => undefined)
+      await run('ip', ['route', 'del', pods]).catch(() => undefined)
     },
   }
 }
