@@ -14,7 +14,7 @@ demo: $(INSTALLED) ## the main job in a minute: provider, sidecar, app, and what
 test: $(INSTALLED) toolchain build check ## every test
 	@vitest run --project '!unit'
 
-check: $(INSTALLED) ## types, lint, arrows, unit tests: under a minute
+check: $(INSTALLED) ## types, lint, arrows, unit tests: minutes, without a cluster
 	@tsc -p tsconfig.json
 	@biome check --error-on-warnings .
 	@vitest run --project unit
