@@ -497,6 +497,51 @@ ${extra}`
     await stream.stop()
   })
 
+  test('helm rollback under traffic: no sidecar goes back to an older generation, no revocation is forgotten', async () => {
+    const stream = traffic(pods, 'rollback')
+    await stream.start(await good())
+    const bob = await world.idp.mint({ sub: 'bob' })
+    await world.apply(revocation('sub-bob', { type: 'Subject', value: 'bob' }))
+    await untilAll(pods, { token: bob }, 'revoked_sub')
+    const before = await Promise.all(pods.map(({ ip }) => readingOf(ip, 'portcullis_trust_generation')))
+    const heads = await Promise.all(pods.map(({ ip }) => readingOf(ip, 'portcullis_revocation_head')))
+    const took = await seconds(() =>
+      world.helm(['rollback', 'portcullis', '1', '-n', SYSTEM, '--wait', '--timeout', '180s']),
+    )
+    await until('accesspolicy', 'shop', 'Programmed', 'True')
+    const after = await Promise.all(pods.map(({ ip }) => readingOf(ip, 'portcullis_trust_generation')))
+    const headsAfter = await Promise.all(pods.map(({ ip }) => readingOf(ip, 'portcullis_revocation_head')))
+    expect(after.every((generation, index) => generation >= (before[index] ?? 0))).toBe(true)
+    expect(headsAfter.every((head, index) => head >= (heads[index] ?? 0))).toBe(true)
+    expect(await askAll(pods, { token: bob })).toEqual(Array(3).fill('revoked_sub'))
+    const counts = await stream.totals()
+    expect(counts).toEqual({ allow: expect.any(Number) })
+    table.row(
+      'helm rollback under traffic',
+      took,
+      `${counts['allow']} allowed, 0 denied; generations and revocations kept`,
+    )
+    await world.kubectl(['delete', 'revocation', 'sub-bob', '-n', NAMESPACE])
+    await stream.stop()
+  })
+
+  test('two AccessPolicies that contradict each other deny, and both say so', async () => {
+    const token = await alice()
+    await world.apply(
+      accessPolicy('https://another.example').replace('name: shop, namespace', 'name: shop-too, namespace'),
+    )
+    await untilAll(pods, { token }, 'not_ready')
+    for (const name of ['shop', 'shop-too']) await until('accesspolicy', name, 'Conflict', 'True')
+    const { message } = await conditionOf(world, 'accesspolicy', 'shop', 'Conflict')
+    expect(message).toMatch(/shop-too.*change the selector/)
+    await world.kubectl(['delete', 'accesspolicy', 'shop-too', '-n', NAMESPACE])
+    table.row(
+      'conflicting AccessPolicies',
+      await untilAll(pods, { token }, 'allow'),
+      'deny on 3/3, named in both; allowed again',
+    )
+  })
+
   test('helm test asks for an allow and a deny', async () => {
     const took = await seconds(() => world.helm(['test', 'portcullis', '-n', SYSTEM, '--timeout', '180s']))
     table.row('helm test', took, 'allow and insufficient_scope')
@@ -541,6 +586,13 @@ ${extra}`
     table.row('helm uninstall', took, 'no webhook, no guard; labelled pods are created again')
   })
 })
+
+async function readingOf(ip: string, metric: string): Promise<number> {
+  const page = await (
+    await fetch(`http://${ip}:9090/metrics`, { signal: AbortSignal.timeout(15_000) })
+  ).text()
+  return Number(new RegExp(`^${metric} (\\d+)`, 'm').exec(page)?.[1] ?? Number.NaN)
+}
 
 const expired = () => {
   const now = Math.floor(Date.now() / 1000)
