@@ -1,294 +1,374 @@
-import { expect, test } from 'vitest'
-import { parseAccessPolicy } from '../../../contracts/crd/access-policy.ts'
-import type { Outcome } from '../../../contracts/crd/definition.ts'
+import { describe, expect, test } from 'vitest'
 import { parsePolicyBundle } from '../../../contracts/crd/policy-bundle.ts'
-import { parseRevocation } from '../../../contracts/crd/revocation.ts'
-import { parseTokenIssuer } from '../../../contracts/crd/token-issuer.ts'
-import { planAccessPolicy } from '../../../operator/reconcile/access-policy.ts'
-import type { Rollout } from '../../../operator/reconcile/judgement.ts'
-import { type Attempt, planPolicyBundle } from '../../../operator/reconcile/policy-bundle.ts'
-import { planRevocation } from '../../../operator/reconcile/revocation.ts'
+import { parseWorkloadIdentity } from '../../../contracts/crd/workload-identity.ts'
+import type { Condition } from '../../../contracts/crd.ts'
+import { planAccessPolicy, type Served } from '../../../operator/reconcile/access-policy.ts'
+import { judge, programmed, type Rollout, readyFrom } from '../../../operator/reconcile/judgement.ts'
+import { type Attempt, type InForce, planPolicyBundle } from '../../../operator/reconcile/policy-bundle.ts'
+import { type Logged, planRevocation } from '../../../operator/reconcile/revocation.ts'
+import { type Audited, planSidecarProfile } from '../../../operator/reconcile/sidecar-profile.ts'
 import { type KeysSeen, keyNews, planTokenIssuer } from '../../../operator/reconcile/token-issuer.ts'
+import { planWorkloadIdentity } from '../../../operator/reconcile/workload-identity.ts'
+import { accessPolicy, revocation, sidecarProfile, tokenIssuer } from '../state/objects.ts'
 
-// What status says. Every status is read back by the parser of its kind: what a schema refuses would never be written.
+// What people read with kubectl: each condition with its reason, and a message that names the place, what is wrong and what to do.
 
-const AT = Date.UTC(2030, 0, 1)
-const metadata = {
-  name: 'one',
-  namespace: 'shop',
-  uid: 'u1',
-  resourceVersion: '1',
-  generation: 3,
-  creationTimestamp: '2029-12-31T23:59:50Z',
-}
-const object = (kind: string, spec: object, status?: object) => ({
-  apiVersion: 'portcullis.dev/v1alpha1',
-  kind,
-  metadata,
-  spec,
-  ...(status ? { status } : {}),
-})
-function good<T>(outcome: Outcome<T>): T {
-  if (!outcome.ok) throw new Error(outcome.problems.join('; '))
-  return outcome.value
+const AT = Date.UTC(2026, 0, 1)
+const ALL: Rollout = { acknowledged: 2, total: 2, text: '2/2 at x', refused: [], silent: [] }
+const SOME: Rollout = { acknowledged: 1, total: 2, text: '1/2 at x', refused: [], silent: ['shop/b'] }
+const SPOILT: Rollout = { ...SOME, silent: [], refused: ['shop/b: digest does not match', 'shop/c: no'] }
+
+const said = (conditions: readonly Condition[] | undefined, type: string): string => {
+  const found = conditions?.find((one) => one.type === type)
+  return found ? `${found.status} ${found.reason} ${found.message}`.trim() : 'none'
 }
 
-const DONE: Rollout = { acknowledged: 3, total: 3, text: '3/3 at sha256:abc', refused: [], silent: [] }
-const PENDING: Rollout = {
-  acknowledged: 1,
-  total: 3,
-  text: '1/3 at sha256:abc',
-  refused: [],
-  silent: ['shop/b', 'shop/c'],
+/** The object as it stands after its status was written. */
+function written<T extends { readonly status?: unknown }>(object: T, status: unknown): T {
+  return { ...object, status } as T
 }
-const REFUSED: Rollout = { ...PENDING, refused: ['shop/b: policy: self-test "x" fails'], silent: ['shop/c'] }
 
-const conditions = (status: {
-  readonly conditions?:
-    | readonly { readonly type: string; readonly status: string; readonly message: string }[]
-    | undefined
-}) =>
-  Object.fromEntries(
-    (status.conditions ?? []).map(({ type, status: now, message }) => [type, `${now}: ${message}`]),
-  )
+describe('Programmed', () => {
+  test.each<readonly [string, Rollout, string]>([
+    ['everybody has it', ALL, 'True AllAcknowledged 2/2 at x'],
+    [
+      'nobody is there',
+      { ...ALL, acknowledged: 0, total: 0, text: '0/0 at x' },
+      'True AllAcknowledged 0/0 at x',
+    ],
+    ['somebody is silent', SOME, 'False Pending 1/2 at x; not yet: shop/b'],
+    [
+      'somebody refuses',
+      SPOILT,
+      'False Refused 1/2 at x; refused by shop/b: digest does not match; and 1 more',
+    ],
+    [
+      'many are silent',
+      { ...SOME, silent: ['a', 'b', 'c', 'd', 'e', 'f'] },
+      'False Pending 1/2 at x; not yet: a, b, c, d, e, …',
+    ],
+    ['nobody to name', { ...SOME, silent: [] }, 'False Pending 1/2 at x'],
+  ])('%s', (_name, rollout, want) => {
+    expect(said([...judge([], [programmed(rollout)], { generation: 1, at: AT })], 'Programmed')).toBe(want)
+  })
 
-const BUNDLE = { source: { type: 'Inline', inline: { modules: [{ path: 'a.rego', rego: 'package app' }] } } }
-const bundle = good(parsePolicyBundle(object('PolicyBundle', BUNDLE)))
-const IN_FORCE = { revision: `sha256:${'1'.repeat(64)}`, wasm: { sha256: '2'.repeat(64), bytes: 10 } }
+  test('Ready is the first that is not True, and says why', () => {
+    const refused = programmed(SPOILT)
+    expect(readyFrom([programmed(ALL), refused])).toEqual({ ...refused, type: 'Ready' })
+    expect(readyFrom([programmed(ALL)])).toMatchObject({ type: 'Ready', status: 'True' })
+  })
 
-test.each<
-  readonly [what: string, attempt: Attempt | undefined, inForce: typeof IN_FORCE | undefined, ready: RegExp]
->([
-  ['nothing yet', undefined, undefined, /^Unknown: not looked at yet/],
-  [
-    'an unreadable source',
-    {
-      sourceDigest: '',
-      outcome: { kind: 'unreadable', message: 'ConfigMap shop/x: there is none; create it' },
-    },
-    undefined,
-    /^False: spec\.source: ConfigMap shop\/x: there is none; create it.*everything is denied/,
-  ],
-  [
-    'a source that does not compile',
-    {
-      sourceDigest: 'sha256:a',
-      outcome: {
-        kind: 'refused',
-        stage: 'compile',
-        problems: [{ file: 'a.rego', line: 4, message: 'unexpected token' }],
-      },
-    },
-    IN_FORCE,
-    /^False: a\.rego:4: unexpected token; revision sha256:1+ stays in force/,
-  ],
-  [
-    'a failing test',
-    {
-      sourceDigest: 'sha256:a',
-      outcome: {
-        kind: 'refused',
-        stage: 'test',
-        problems: [{ file: 't.rego', line: 2, message: 'test x fails' }],
-      },
-    },
-    IN_FORCE,
-    /^False: t\.rego:2: test x fails/,
-  ],
-  [
-    'no signature',
-    { sourceDigest: 'sha256:a', outcome: { kind: 'unsigned', message: 'the issuer did not sign' } },
-    undefined,
-    /^False: the issuer did not sign/,
-  ],
-  [
-    'a signed bundle',
-    { sourceDigest: 'sha256:a', outcome: { kind: 'signed', tests: 4, keyId: 'k' } },
-    IN_FORCE,
-    /^True: $/,
-  ],
-])('PolicyBundle with %s', (_what, attempt, inForce, ready) => {
-  const status = planPolicyBundle(bundle, { attempt, inForce }, DONE, AT)
-  expect(good(parsePolicyBundle(object('PolicyBundle', BUNDLE, status))).status).toEqual(status)
-  expect(conditions(status)['Ready']).toMatch(ready)
-})
-
-const POLICY = { audience: 'a', issuers: [{ name: 'idp' }], bundle: { name: 'one' } }
-const policy = good(parseAccessPolicy(object('AccessPolicy', POLICY)))
-
-test.each<
-  readonly [
-    what: string,
-    problems: readonly string[],
-    conflictsWith: readonly string[],
-    rollout: Rollout,
-    ready: RegExp,
-  ]
->([
-  ['all well', [], [], DONE, /^True: $/],
-  ['sidecars to come', [], [], PENDING, /^False: 1\/3 .*not yet: shop\/b, shop\/c/],
-  ['a refusal', [], [], REFUSED, /^False: 1\/3 .*refused by shop\/b: policy: self-test "x" fails/],
-  [
-    'an issuer that is not there',
-    ['spec.issuers[0]: there is no TokenIssuer idp'],
-    [],
-    DONE,
-    /^False: spec\.issuers\[0\].*everything is denied/,
-  ],
-  [
-    'a contradiction',
-    [],
-    ['other'],
-    DONE,
-    /^False: other selects some of the same pods.*change the selector/,
-  ],
-])('AccessPolicy with %s', (...[, problems, conflictsWith, rollout, ready]) => {
-  const status = planAccessPolicy(policy, { problems, conflictsWith, pods: 3 }, rollout, AT)
-  expect(good(parseAccessPolicy(object('AccessPolicy', POLICY, status))).status).toEqual(status)
-  expect(conditions(status)['Ready']).toMatch(ready)
-  expect(conditions(status)['Conflict']).toMatch(conflictsWith.length > 0 ? /^True/ : /^False/)
-})
-
-test('nothing new gives the very same status, so that nothing is written', () => {
-  const first = planAccessPolicy(policy, { problems: [], conflictsWith: [], pods: 3 }, DONE, AT)
-  const again = good(parseAccessPolicy(object('AccessPolicy', POLICY, first)))
-  expect(planAccessPolicy(again, { problems: [], conflictsWith: [], pods: 3 }, DONE, AT + 60_000)).toEqual(
-    first,
-  )
-})
-
-const REVOCATION = {
-  issuerRef: { name: 'idp' },
-  entries: [{ type: 'Subject', value: 'alice' }],
-  expiresAt: '2030-01-02T00:00:00Z',
-}
-const revocation = good(parseRevocation(object('Revocation', REVOCATION)))
-
-test.each<
-  readonly [
-    what: string,
-    logged: { readonly problem: string; readonly inForce: boolean },
-    rollout: Rollout,
-    at: number,
-    programmed: RegExp,
-    expired: RegExp,
-  ]
->([
-  [
-    'not logged yet',
-    { problem: '', inForce: false },
-    DONE,
-    AT,
-    /^False: not in the revocation log yet/,
-    /^False/,
-  ],
-  [
-    'a full log',
-    { problem: 'log is full: remove others', inForce: false },
-    DONE,
-    AT,
-    /^False: log is full/,
-    /^False/,
-  ],
-  ['some sidecars', { problem: '', inForce: true }, PENDING, AT, /^False: 1\/3/, /^False/],
-  ['every sidecar', { problem: '', inForce: true }, DONE, AT, /^True: 3\/3/, /^False/],
-  [
-    'its time over',
-    { problem: '', inForce: false },
-    DONE,
-    AT + 2 * 86_400_000,
-    /^True/,
-    /^True: it no longer denies/,
-  ],
-])('Revocation with %s', (...[, logged, rollout, at, programmed, expired]) => {
-  const status = planRevocation(revocation, logged, rollout, at)
-  expect(good(parseRevocation(object('Revocation', REVOCATION, status))).status).toEqual(status)
-  expect(conditions(status)['Programmed']).toMatch(programmed)
-  expect(conditions(status)['Expired']).toMatch(expired)
-})
-
-test('a Revocation remembers when all had it first, and how long that took', () => {
-  const status = planRevocation(revocation, { problem: '', inForce: true }, DONE, AT)
-  expect(status).toMatchObject({ enforcedAt: '2030-01-01T00:00:00Z', seconds: 10 })
-  const later = good(parseRevocation(object('Revocation', REVOCATION, status)))
-  expect(planRevocation(later, { problem: '', inForce: true }, PENDING, AT + 99_000)).toMatchObject({
-    enforcedAt: '2030-01-01T00:00:00Z',
-    seconds: 10,
+  test('a message is cut to what the API server takes', () => {
+    const long = { ...SPOILT, refused: [`shop/b: ${'x'.repeat(100_000)}`] }
+    const [condition] = judge([], [programmed(long)], { generation: 1, at: AT })
+    expect(condition?.message.length).toBeLessThanOrEqual(32_768)
   })
 })
 
-const ISSUER = {
-  issuer: 'https://id.example',
-  jwks: { discovery: {} },
-  algorithms: ['ES256'],
-  tenant: { type: 'Fixed', fixed: 'acme' },
-  revokedKids: ['k1'],
-}
-const issuer = good(parseTokenIssuer(object('TokenIssuer', ISSUER)))
-const KEYS: KeysSeen = {
-  sha256: 'a'.repeat(64),
-  etag: '',
-  fetchedAtMs: AT - 1000,
-  notAfterMs: AT + 900_000,
-  kids: [
-    { kid: 'k1', algorithm: 'ES256' },
-    { kid: 'k2', algorithm: 'ES256' },
-  ],
-  problem: '',
-  refreshedNow: '',
-}
+describe('AccessPolicy', () => {
+  const policy = accessPolicy('shop', 'front')
+  const good: Served = { problems: [], conflictsWith: [], pods: 2 }
+  test.each<readonly [string, Served, Rollout, string, string]>([
+    ['all is well', good, ALL, 'Ready', 'True Ready'],
+    ['all is well', good, ALL, 'Conflict', 'False None'],
+    [
+      'a reference leads nowhere',
+      { ...good, problems: ['spec.issuers[0]: there is no TokenIssuer x in namespace shop'] },
+      ALL,
+      'ResolvedRefs',
+      'False NotResolved spec.issuers[0]: there is no TokenIssuer x in namespace shop; until then everything is denied',
+    ],
+    [
+      'another says something else',
+      { ...good, conflictsWith: ['back'] },
+      ALL,
+      'Conflict',
+      'True Contradicted back selects some of the same pods and says something else; those pods deny everything: change the selector of all but one',
+    ],
+    [
+      'another says something else',
+      { ...good, conflictsWith: ['back'] },
+      ALL,
+      'Ready',
+      'False Conflict back selects some of the same pods and says something else; those pods deny everything: change the selector of all but one',
+    ],
+    ['somebody is silent', good, SOME, 'Ready', 'False Pending 1/2 at x; not yet: shop/b'],
+  ])('%s: %s', (...[, served, rollout, type, want]) => {
+    expect(said(planAccessPolicy(policy, served, rollout, AT).conditions, type)).toBe(want)
+  })
 
-test.each<readonly [what: string, keys: KeysSeen | undefined, fresh: RegExp]>([
-  ['nothing fetched', undefined, /^False: spec\.jwks: not fetched yet/],
-  ['fresh keys', KEYS, /^True: $/],
-  [
-    'a failure inside maxStale',
-    { ...KEYS, problem: 'answered with status 500' },
-    /^True: .*used until 2030-01-01T00:15:00Z; answered with status 500/,
-  ],
-  [
-    'keys gone stale',
-    { ...KEYS, notAfterMs: AT, problem: 'no answer' },
-    /^False: .*not confirmed since.*denied; no answer/,
-  ],
-  [
-    'keys taken away',
-    { ...KEYS, kids: [], problem: 'refused: private key' },
-    /^False: .*no usable keys; refused: private key/,
-  ],
-])('TokenIssuer with %s', (_what, keys, fresh) => {
-  const status = planTokenIssuer(issuer, keys, DONE, AT)
-  expect(good(parseTokenIssuer(object('TokenIssuer', ISSUER, status))).status).toEqual(status)
-  expect(conditions(status)['JwksFresh']).toMatch(fresh)
+  test('nothing changed, whatever the time: the same status', () => {
+    const first = planAccessPolicy(policy, good, ALL, AT)
+    expect(planAccessPolicy(written(policy, first), good, ALL, AT + 3_600_000)).toEqual(first)
+  })
+
+  test('a condition keeps its time while it keeps its status', () => {
+    const first = planAccessPolicy(policy, good, SOME, AT)
+    const later = planAccessPolicy(written(policy, first), good, SPOILT, AT + 60_000)
+    const of = (conditions: typeof first.conditions) => conditions?.find(({ type }) => type === 'Programmed')
+    expect(of(later.conditions)?.lastTransitionTime).toBe(of(first.conditions)?.lastTransitionTime)
+    const done = planAccessPolicy(written(policy, later), good, ALL, AT + 60_000)
+    expect(of(done.conditions)?.lastTransitionTime).toBe('2026-01-01T00:01:00Z')
+  })
 })
 
-test('a key keeps when it was first seen, and stays in the list after it has left', () => {
-  const first = planTokenIssuer(issuer, KEYS, DONE, AT)
-  expect(first.jwks?.kids?.map(({ kid, revoked }) => [kid, revoked])).toEqual([
-    ['k1', true],
-    ['k2', false],
-  ])
-  const seen = good(parseTokenIssuer(object('TokenIssuer', ISSUER, first)))
-  const later = planTokenIssuer(
-    seen,
-    { ...KEYS, fetchedAtMs: AT + 3_600_000, kids: [{ kid: 'k3', algorithm: 'ES256' }] },
-    DONE,
-    AT,
-  )
-  const times = Object.fromEntries(
-    (later.jwks?.kids ?? []).map(({ kid, firstSeen, lastSeen }) => [kid, [firstSeen, lastSeen]]),
-  )
-  expect(times['k2']).toEqual(['2029-12-31T23:59:59Z', '2029-12-31T23:59:59Z'])
-  expect(times['k3']).toEqual(['2030-01-01T01:00:00Z', '2030-01-01T01:00:00Z'])
-  expect(keyNews(['k1', 'k2'], ['k3'])).toEqual([
-    'key k3 is published',
-    'key k1 is no longer published',
-    'key k2 is no longer published',
-  ])
+describe('PolicyBundle', () => {
+  const parsed = parsePolicyBundle({
+    apiVersion: 'portcullis.dev/v1alpha1',
+    kind: 'PolicyBundle',
+    metadata: { name: 'rules', namespace: 'shop', uid: 'u' },
+    spec: { source: { type: 'Inline', inline: { modules: [{ path: 'a.rego', rego: 'package app' }] } } },
+  })
+  if (!parsed.ok) throw new Error(parsed.problems.join())
+  const bundle = parsed.value
+  const wasm = { sha256: '0'.repeat(64), bytes: 10 }
+  const inForce: InForce = { revision: `sha256:${'1'.repeat(64)}`, wasm }
+  const stays = '; revision sha256:111111111111 stays in force'
+  const nothing = '; there is no earlier revision, so everything is denied'
+  const attempt = (outcome: Attempt['outcome']): Attempt => ({ sourceDigest: 'sha256:s', outcome })
+  const refused = (stage: 'compile' | 'test', count = 1) =>
+    attempt({
+      kind: 'refused',
+      stage,
+      problems: Array.from({ length: count }, (_, index) => ({
+        file: 'a.rego',
+        line: index + 3,
+        message: 'bad',
+      })),
+    })
+
+  test.each<readonly [string, Attempt | undefined, InForce | undefined, string, string]>([
+    ['not looked at yet', undefined, undefined, 'Compiled', 'Unknown Pending not looked at yet'],
+    [
+      'source away',
+      attempt({ kind: 'unreadable', message: 'ConfigMap a/b: there is none' }),
+      inForce,
+      'Compiled',
+      `False SourceUnreadable spec.source: ConfigMap a/b: there is none${stays}`,
+    ],
+    [
+      'source away',
+      attempt({ kind: 'unreadable', message: 'x' }),
+      undefined,
+      'Compiled',
+      `False SourceUnreadable spec.source: x${nothing}`,
+    ],
+    [
+      'does not compile',
+      refused('compile'),
+      inForce,
+      'Compiled',
+      `False DoesNotCompile a.rego:3: bad${stays}`,
+    ],
+    ['does not compile', refused('compile'), inForce, 'Signed', 'Unknown Blocked an earlier stage failed'],
+    [
+      'many problems',
+      refused('compile', 5),
+      inForce,
+      'Compiled',
+      `False DoesNotCompile a.rego:3: bad; a.rego:4: bad; a.rego:5: bad and 2 more, see status.problems${stays}`,
+    ],
+    ['a test fails', refused('test'), inForce, 'Compiled', 'True Checked'],
+    ['a test fails', refused('test'), inForce, 'TestsPassed', `False TestsFailed a.rego:3: bad${stays}`],
+    [
+      'the issuer is away',
+      attempt({ kind: 'unsigned', message: 'the issuer did not sign' }),
+      inForce,
+      'Signed',
+      `False NotSigned the issuer did not sign${stays}`,
+    ],
+    [
+      'signed',
+      attempt({ kind: 'signed', tests: 3, keyId: 'k1' }),
+      inForce,
+      'Signed',
+      'True Signed by key k1',
+    ],
+    [
+      'signed',
+      attempt({ kind: 'signed', tests: 3, keyId: 'k1' }),
+      inForce,
+      'TestsPassed',
+      'True Passed 3 tests',
+    ],
+    ['signed', attempt({ kind: 'signed', tests: 3, keyId: 'k1' }), inForce, 'Ready', 'True Ready'],
+  ])('%s: %s', (...[, tried, before, type, want]) => {
+    const status = planPolicyBundle(bundle, { attempt: tried, inForce: before }, ALL, AT)
+    expect(said(status.conditions, type)).toBe(want)
+  })
+
+  test('every problem is listed with file and line, within the bounds of the schema', () => {
+    const status = planPolicyBundle(bundle, { attempt: refused('compile', 2), inForce }, ALL, AT)
+    expect(status.problems).toEqual([
+      { file: 'a.rego', line: 3, message: 'bad' },
+      { file: 'a.rego', line: 4, message: 'bad' },
+    ])
+    expect(status.revision).toBe(inForce.revision)
+  })
+
+  test('nothing changed: the same status', () => {
+    const facts = { attempt: refused('compile'), inForce }
+    const first = planPolicyBundle(bundle, facts, ALL, AT)
+    expect(planPolicyBundle(written(bundle, first), facts, ALL, AT + 1e6)).toEqual(first)
+  })
 })
 
-test('a poll that brings nothing new moves no time in status for a minute', () => {
-  const first = planTokenIssuer(issuer, KEYS, DONE, AT)
-  const seen = good(parseTokenIssuer(object('TokenIssuer', ISSUER, first)))
-  expect(planTokenIssuer(seen, { ...KEYS, fetchedAtMs: AT + 15_000 }, DONE, AT + 15_000)).toEqual(first)
+describe('Revocation', () => {
+  const object = revocation('shop', 'r', {}, { creationTimestamp: '2025-12-31T23:59:57Z' })
+  const there: Logged = { problem: '', inForce: true }
+  test.each<readonly [string, Logged, Rollout, number, string, string]>([
+    ['everywhere', there, ALL, AT, 'Programmed', 'True AllAcknowledged 2/2 at x'],
+    ['on its way', there, SOME, AT, 'Programmed', 'False Pending 1/2 at x; not yet: shop/b'],
+    [
+      'not stored yet',
+      { problem: '', inForce: false },
+      ALL,
+      AT,
+      'Programmed',
+      'False Pending not in the revocation log yet',
+    ],
+    [
+      'it cannot be read',
+      { problem: 'spec.issuerRef.name: there is no TokenIssuer idp', inForce: false },
+      ALL,
+      AT,
+      'Ready',
+      'False Refused spec.issuerRef.name: there is no TokenIssuer idp',
+    ],
+    [
+      'it is over',
+      there,
+      SOME,
+      Date.UTC(2031, 0),
+      'Expired',
+      'True Expired it no longer denies anything; delete it',
+    ],
+    ['it is over', there, SOME, Date.UTC(2031, 0), 'Ready', 'True Ready'],
+  ])('%s: %s', (...[, logged, rollout, at, type, want]) => {
+    expect(said(planRevocation(object, logged, rollout, at).conditions, type)).toBe(want)
+  })
+
+  test('when it was first enforced everywhere, and after how many seconds, is said once', () => {
+    expect(planRevocation(object, there, SOME, AT).enforcedAt).toBeUndefined()
+    const first = planRevocation(object, there, ALL, AT)
+    expect(first).toMatchObject({ enforcedAt: '2026-01-01T00:00:00Z', seconds: 3 })
+    const later = planRevocation(written(object, first), there, SOME, AT + 60_000)
+    expect(later).toMatchObject({ enforcedAt: '2026-01-01T00:00:00Z', seconds: 3 })
+  })
+
+  test('an end with another zone is read as the moment that it is', () => {
+    const zoned = revocation('shop', 'z', { expiresAt: '2026-01-01T02:00:00+02:00' })
+    expect(said(planRevocation(zoned, there, ALL, AT).conditions, 'Expired')).toMatch(/^True Expired/)
+  })
+})
+
+describe('TokenIssuer', () => {
+  const object = tokenIssuer('shop', 'idp', { revokedKids: ['k2'] })
+  const keys: KeysSeen = {
+    sha256: 'a'.repeat(64),
+    etag: 'W/1',
+    fetchedAtMs: AT,
+    notAfterMs: AT + 600_000,
+    kids: [{ kid: 'k1', algorithm: 'RS256' }],
+    problem: '',
+    refreshedNow: '',
+  }
+  test.each<readonly [string, KeysSeen | undefined, number, string]>([
+    ['never fetched', undefined, AT, 'False NotFetched spec.jwks: not fetched yet'],
+    [
+      'no keys',
+      { ...keys, kids: [], problem: 'https://idp: 404' },
+      AT,
+      'False NoKeys spec.jwks: no usable keys; https://idp: 404',
+    ],
+    ['fetched', keys, AT, 'True Fetched'],
+    [
+      'the last fetch failed',
+      { ...keys, problem: 'timeout' },
+      AT,
+      'True LastFetchFailed the keys held are used until 2026-01-01T00:10:00Z; timeout',
+    ],
+    [
+      'stale',
+      { ...keys, problem: 'timeout' },
+      AT + 600_000,
+      'False Stale spec.jwks: not confirmed since 2026-01-01T00:00:00Z, longer than spec.jwks.maxStale; tokens of this issuer are denied; timeout',
+    ],
+    ['inline keys never go stale', { ...keys, notAfterMs: 0 }, AT + 1e10, 'True Fetched'],
+  ])('JwksFresh, %s', (_name, seen, at, want) => {
+    expect(said(planTokenIssuer(object, seen, ALL, at).conditions, 'JwksFresh')).toBe(want)
+  })
+
+  test('a poll is no write: times move once a minute at most', () => {
+    const first = planTokenIssuer(object, keys, ALL, AT)
+    const polled = { ...keys, fetchedAtMs: AT + 15_000, notAfterMs: AT + 615_000 }
+    expect(planTokenIssuer(written(object, first), polled, ALL, AT + 15_000)).toEqual(first)
+    const later = { ...keys, fetchedAtMs: AT + 61_000 }
+    expect(planTokenIssuer(written(object, first), later, ALL, AT + 61_000).jwks?.fetchedAt).toBe(
+      '2026-01-01T00:01:01Z',
+    )
+  })
+
+  test('keys that left are remembered with when they were seen, revoked ones are marked', () => {
+    const first = planTokenIssuer(object, keys, ALL, AT)
+    const next = { ...keys, fetchedAtMs: AT + 90_000, kids: [{ kid: 'k2', algorithm: 'RS256' }] }
+    const after = planTokenIssuer(written(object, first), next, ALL, AT + 90_000)
+    expect(after.jwks?.kids).toMatchObject([
+      { kid: 'k2', firstSeen: '2026-01-01T00:01:30Z', revoked: true },
+      { kid: 'k1', lastSeen: '2026-01-01T00:00:00Z', revoked: false },
+    ])
+  })
+
+  test('news are the keys that came and the keys that went', () => {
+    expect(keyNews(['a', 'b'], ['b', 'c'])).toEqual(['key c is published', 'key a is no longer published'])
+    expect(keyNews(['a'], ['a'])).toEqual([])
+  })
+})
+
+describe('SidecarProfile', () => {
+  const profile = sidecarProfile('default', {})
+  const injection = { image: 'i', args: [], trustAnchors: [], env: [] }
+  const pods = (missing: number, outdated = 0): Audited => ({
+    pods: { injected: 1, missing, outdated },
+    missingSample: missing > 0 ? ['shop/a'] : [],
+  })
+  test.each<readonly [string, Audited, typeof injection | undefined, string]>([
+    ['all is well', pods(0), injection, 'True Ready'],
+    ['some are outdated', pods(0, 2), injection, 'True Ready 2 pods have an earlier sidecar; restart them'],
+    [
+      'some lack it',
+      pods(1),
+      injection,
+      'False SidecarsMissing 1 running pods that should have the sidecar lack it, among them shop/a: recreate them',
+    ],
+    [
+      'no trust bundle yet',
+      pods(0),
+      undefined,
+      'False NoTrustAnchors there is no trust bundle yet: nothing can be injected; see the issuer',
+    ],
+  ])('%s', (_name, audited, injected, want) => {
+    expect(said(planSidecarProfile(profile, audited, injected, AT).conditions, 'Ready')).toBe(want)
+  })
+})
+
+describe('WorkloadIdentity', () => {
+  const parsed = parseWorkloadIdentity({
+    apiVersion: 'portcullis.dev/v1alpha1',
+    kind: 'WorkloadIdentity',
+    metadata: { name: 'w', namespace: 'shop', uid: 'u' },
+    spec: { selector: { matchLabels: { app: 'shop' } }, path: '/ns/shop/web' },
+  })
+  if (!parsed.ok) throw new Error(parsed.problems.join())
+  const identity = parsed.value
+  test('says which identities there are, each once, and for how many pods', () => {
+    const ids = ['spiffe://t/b', 'spiffe://t/a', 'spiffe://t/b']
+    const status = planWorkloadIdentity(identity, { ids, problem: '' }, AT)
+    expect(status).toMatchObject({ spiffeIds: ['spiffe://t/a', 'spiffe://t/b'], pods: 3 })
+    expect(said(status.conditions, 'Ready')).toBe('True Ready')
+  })
+  test('says why it is not served', () => {
+    const status = planWorkloadIdentity(identity, { ids: [], problem: 'spec.path: write another' }, AT)
+    expect(said(status.conditions, 'Ready')).toBe('False Refused spec.path: write another')
+  })
 })
