@@ -10,21 +10,50 @@ export interface Selection {
 }
 
 export function selectPods({ pods, accessPolicies }: Cluster): Selection {
-  const inNamespace = Map.groupBy(
-    [...accessPolicies].toSorted(([one], [other]) => (one < other ? -1 : 1)),
-    ([, policy]) => policy.metadata.namespace,
-  )
+  const keysOf = selectorOf(accessPolicies)
   const byPolicy = new Map<string, string[]>([...accessPolicies.keys()].map((key) => [key, []]))
   const byPod = new Map<string, readonly string[]>()
   for (const [uid, pod] of pods) {
     if (!lives(pod)) continue
-    const keys = (inNamespace.get(pod.namespace) ?? [])
-      .filter(([, policy]) => selects(policy, pod))
-      .map(([key]) => key)
+    const keys = keysOf(pod)
     byPod.set(uid, keys)
     for (const key of keys) byPolicy.get(key)?.push(uid)
   }
   return { byPod, byPolicy }
+}
+
+type KeysOf = (pod: Pod) => readonly string[]
+
+/** Of the same policies, the answer for a pod is worked out once: most of thousands have not changed when one has. */
+const selectors = new WeakMap<Cluster['accessPolicies'], KeysOf>()
+
+function selectorOf(accessPolicies: Cluster['accessPolicies']): KeysOf {
+  const known = selectors.get(accessPolicies)
+  if (known) return known
+  // By one label each, so that a pod is compared with the few that may select it and not with all of its namespace.
+  const byLabel = Map.groupBy(accessPolicies, ([, { metadata, spec }]) => {
+    const [first] = Object.entries(spec.selector.matchLabels)
+    return placeOf(metadata.namespace, first)
+  })
+  const answers = new WeakMap<Pod, readonly string[]>()
+  const keysOf: KeysOf = (pod) => {
+    const before = answers.get(pod)
+    if (before) return before
+    const places = [undefined, ...Object.entries(pod.labels)].map((label) => placeOf(pod.namespace, label))
+    const keys = places
+      .flatMap((place) => byLabel.get(place) ?? [])
+      .filter(([, policy]) => selects(policy, pod))
+      .map(([key]) => key)
+      .sort()
+    answers.set(pod, keys)
+    return keys
+  }
+  selectors.set(accessPolicies, keysOf)
+  return keysOf
+}
+
+function placeOf(namespace: string, label: readonly [string, string] | undefined): string {
+  return label ? `${namespace}/${label[0]}=${label[1]}` : `${namespace}/`
 }
 
 /** Same namespace, and every label has exactly the value asked for. */
