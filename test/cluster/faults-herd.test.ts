@@ -4,7 +4,7 @@ import { apiUnavailable } from '../cluster-node/api.ts'
 import { notRun } from '../cluster-node/not-run.ts'
 import { ALLOWING, bundleYaml, issuerYaml, podYaml, policyYaml, revocationYaml } from './control-objects.ts'
 import type { RunningRole } from './control-role.ts'
-import { type ControlWorld, denies, openControlWorld, type Sidecar } from './control-world.ts'
+import { type ControlWorld, connect, denies, openControlWorld, type Sidecar } from './control-world.ts'
 import { eventually } from './kube-ground.ts'
 
 const reason = notRun('cluster', 'test/cluster/faults-herd.test.ts', apiUnavailable())
@@ -33,12 +33,15 @@ describe.skipIf(reason)('a herd of sidecars', () => {
     await world?.[Symbol.asyncDispose]()
   }, 60_000)
 
-  const connect = async (held: readonly Held[] = []) =>
-    Promise.all(names.map((name, index) => world.sidecar(name, control, held[index] ?? {})))
+  const connectAll = async (held: readonly Held[] = []): Promise<readonly Sidecar[]> => {
+    const trust = await world.trust()
+    const identities = await Promise.all(names.map(world.identityOf))
+    return identities.map((identity, index) => connect(control, { identity, trust }, held[index] ?? {}))
+  }
 
   test('I20 thundering herd: all are served again in a minute, and nobody is sent what it has', async () => {
     const startedAt = performance.now()
-    herd = await connect()
+    herd = await connectAll()
     await eventually(() => herd.every((one) => one.held().generation > 0 && one.heartbeats() > 0), 120_000)
     const first = performance.now() - startedAt
     await world.apply(revocationYaml('r1'))
@@ -56,7 +59,7 @@ describe.skipIf(reason)('a herd of sidecars', () => {
     for (const sidecar of herd) sidecar.close()
     control = await world.startControl('control-a')
     const againAt = performance.now()
-    herd = await connect(held)
+    herd = await connectAll(held)
     await eventually(() => herd.every((one) => one.heartbeats() > 0), 60_000)
     const again = performance.now() - againAt
     const sent = herd.flatMap(({ received }) => received.map(({ response }) => response.$case))
