@@ -3,7 +3,7 @@ import type { Revocation } from '../../contracts/crd/revocation.ts'
 import type { SidecarProfile } from '../../contracts/crd/sidecar-profile.ts'
 import type { TokenIssuer } from '../../contracts/crd/token-issuer.ts'
 
-/** Everything that projections are made of, as last observed. Immutable; `fold` makes the next one. */
+/** Everything that projections are made of, as last observed. Immutable. */
 export interface Cluster {
   /** By UID. */
   readonly pods: ReadonlyMap<string, Pod>
@@ -61,27 +61,6 @@ export const EMPTY_CLUSTER: Cluster = {
   profiles: new Map(),
   keySets: new Map(),
   bundles: new Map(),
-}
-
-/** One object that is there now, or (without `value`) is gone. */
-export type Observed = {
-  readonly [P in keyof Cluster]: {
-    readonly part: P
-    readonly key: string
-    readonly value?: Cluster[P] extends ReadonlyMap<string, infer V> ? V : never
-  }
-}[keyof Cluster]
-
-/** The cluster after these observations. Parts that none of them touches stay the same objects. */
-export function fold(cluster: Cluster, observed: readonly Observed[]): Cluster {
-  const next: Record<string, Map<string, unknown>> = {}
-  for (const { part, key, value } of observed) {
-    const map = next[part] ?? new Map<string, unknown>(cluster[part])
-    next[part] = map
-    if (value === undefined) map.delete(key)
-    else map.set(key, value)
-  }
-  return { ...cluster, ...next }
 }
 
 /** Whether the pod can still hold beliefs that must be kept right: it has a sidecar, and its containers have not all ended. */

@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { Revocation as Entry } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
 import { recallable } from '../../operator/publish/recall.ts'
-import type { Observed } from '../../operator/state/cluster.ts'
 import { projectAll } from '../../operator/state/projections.ts'
 import { diffRevocations } from '../../operator/state/revocation-diff.ts'
 import {
@@ -14,7 +13,15 @@ import {
 import { jwksOf } from '../fixtures/keys.ts'
 import { CLIENT, ISSUER } from '../fixtures/tokens.ts'
 import { worldOf } from '../operator/publish/stage.ts'
-import { accessPolicy, bundle, put, revocation, shop, tokenIssuer } from '../operator/state/objects.ts'
+import {
+  accessPolicy,
+  bundle,
+  type Observed,
+  put,
+  revocation,
+  shop,
+  tokenIssuer,
+} from '../operator/state/objects.ts'
 import { fedSnapshot } from '../sidecar/trust/fed-world.ts'
 import { AT_S } from './arena.ts'
 import { KEY, openFedArena } from './fed.ts'

@@ -3,8 +3,8 @@ import { type AccessPolicy, parseAccessPolicy } from '../../../contracts/crd/acc
 import { parseRevocation, type Revocation } from '../../../contracts/crd/revocation.ts'
 import { parseSidecarProfile, type SidecarProfile } from '../../../contracts/crd/sidecar-profile.ts'
 import { parseTokenIssuer, type TokenIssuer } from '../../../contracts/crd/token-issuer.ts'
-import type { Cluster, KeyDocument, Observed, Pod, StoredBundle } from '../../../operator/state/cluster.ts'
-import { EMPTY_CLUSTER, fold } from '../../../operator/state/cluster.ts'
+import type { Cluster, KeyDocument, Pod, StoredBundle } from '../../../operator/state/cluster.ts'
+import { EMPTY_CLUSTER } from '../../../operator/state/cluster.ts'
 
 /** Objects as the API server would hand them over, through the real parsers. */
 
@@ -119,6 +119,27 @@ export function bundle(revision: string, files: Readonly<Record<string, Buffer>>
     })),
     signature: { keyId: 'k', value: Buffer.alloc(64, 1) },
   }
+}
+
+/** One object that is there now, or (without `value`) is gone. */
+export type Observed = {
+  readonly [P in keyof Cluster]: {
+    readonly part: P
+    readonly key: string
+    readonly value?: Cluster[P] extends ReadonlyMap<string, infer V> ? V : never
+  }
+}[keyof Cluster]
+
+/** The cluster after these observations. Parts that none of them touches stay the same objects. */
+export function fold(cluster: Cluster, observed: readonly Observed[]): Cluster {
+  const next: Record<string, Map<string, unknown>> = {}
+  for (const { part, key, value } of observed) {
+    const map = next[part] ?? new Map<string, unknown>(cluster[part])
+    next[part] = map
+    if (value === undefined) map.delete(key)
+    else map.set(key, value)
+  }
+  return { ...cluster, ...next }
 }
 
 export const put = <P extends keyof Cluster>(part: P, key: string, value: unknown): Observed =>

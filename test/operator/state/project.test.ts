@@ -1,8 +1,20 @@
 import { expect, test } from 'vitest'
 import { Staleness } from '../../../contracts/gen/portcullis/feed/v1/feed.ts'
-import { type Cluster, fold, type Observed } from '../../../operator/state/cluster.ts'
+import type { Cluster } from '../../../operator/state/cluster.ts'
 import { projectAll } from '../../../operator/state/projections.ts'
-import { accessPolicy, bundle, keys, pod, put, shop, sidecarProfile, tokenIssuer, uidOf } from './objects.ts'
+import {
+  accessPolicy,
+  bundle,
+  fold,
+  keys,
+  type Observed,
+  pod,
+  put,
+  shop,
+  sidecarProfile,
+  tokenIssuer,
+  uidOf,
+} from './objects.ts'
 
 const front = (cluster: Cluster) => projectAll(cluster).byKey.get('shop/front')
 
