@@ -17,7 +17,6 @@ import type { Endpoint, IdentitySettings, Pod } from './settings.ts'
 export interface InjectedConfig extends Serving {
   readonly unix: UnixSocket
   readonly workloadApi: UnixSocket
-  readonly operatorNamespace: string
   readonly identity: IdentitySettings
 }
 
@@ -30,7 +29,6 @@ const ARGUMENTS = {
   issuer: 'HOST:PORT of the issuer',
   'trust-domain': 'the trust domain, such as cluster.example',
   audience: 'the audience of the projected token',
-  'operator-namespace': 'the namespace of the operator',
   'decision-log': 'On or Off',
   'check-port': 'the loopback port for checks',
   'admin-port': 'the port for health and metrics',
@@ -107,7 +105,6 @@ function build(reader: Reader, given: Given, env: Environment): InjectedConfig |
   const issuer = readEndpoint(reader, 'issuer', text('issuer'))
   const trustDomain = readTrustDomain(reader, text('trust-domain'))
   const audience = text('audience')
-  const operatorNamespace = text('operator-namespace')
   const logDecisions = readSwitch(reader, 'decision-log', text('decision-log'))
   const checkPort = readPort(reader, 'check-port', text('check-port'))
   const adminPort = readPort(reader, 'admin-port', text('admin-port'))
@@ -117,7 +114,7 @@ function build(reader: Reader, given: Given, env: Environment): InjectedConfig |
   const place = (name: keyof typeof PLACES) => joinPath(env['PORTCULLIS_TEST_ROOT'] || '/', PLACES[name])
   const unix = readSocket(reader, place('checkSocket'))
   const workloadApi = readSocket(reader, place('workloadSocket'))
-  if (!feed || !issuer || !trustDomain || !audience || !operatorNamespace || !pod || !host) return undefined
+  if (!feed || !issuer || !trustDomain || !audience || !pod || !host) return undefined
   return Object.freeze({
     unix,
     tcp: { host: '127.0.0.1' as const, port: checkPort },
@@ -126,7 +123,6 @@ function build(reader: Reader, given: Given, env: Environment): InjectedConfig |
     limits: { ...DEFAULT_LIMITS, deadlineMs: 5_000 },
     logDecisions,
     workloadApi,
-    operatorNamespace,
     identity: Object.freeze({
       ...{ trustDomain, audience, issuer, feed, anchors, pod },
       tokenFile: place('token'),

@@ -16,7 +16,7 @@ const LEAVES = [
 ]
 
 /** The same of the operator. */
-const OPERATOR_LEAVES = ['operator/ports']
+const OPERATOR_LEAVES = ['operator/ports', 'operator/listen']
 
 /** Room to rooms. A room is a folder, or one file directly under `sidecar/`. `leaves` stands for all of LEAVES. */
 const ARROWS: Readonly<Record<string, readonly string[]>> = {
@@ -49,6 +49,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   // The build's own recipe, which the operator runs, too.
   policies: [],
   'operator/ports': [],
+  'operator/listen': [],
   'operator/config': ['operator/kube', 'leaves'],
   'operator/kube': ['leaves', 'contracts'],
   'operator/state': ['leaves', 'contracts'],

@@ -48,7 +48,6 @@ export function injectionOf({ spec }: Profile, facts: Facts): Injection {
       ...['--issuer', `portcullis-issuer.${systemNamespace}.svc:8444`],
       ...['--trust-domain', trustDomain],
       ...['--audience', audienceOf(trustDomain)],
-      ...['--operator-namespace', systemNamespace],
       ...['--decision-log', spec.decisionLog],
       ...['--check-port', String(spec.checkPort)],
       ...['--admin-port', String(spec.adminPort)],

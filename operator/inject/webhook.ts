@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { createServer, type Server } from 'node:https'
+import { createServer } from 'node:https'
+import { listenOn } from '../listen.ts'
 import { type Fact, Fault, type Monotonic, type Report, type Sleep } from '../ports.ts'
 import { HANDLERS, type Needs } from './handlers.ts'
 import { answerTo, parseReview } from './review.ts'
@@ -64,7 +65,7 @@ export async function openWebhook(
   // A client that ends a handshake or sends no HTTP is not worth a line in the log.
   server.on('tlsClientError', () => undefined)
   server.on('clientError', (_error, socket) => socket.destroy())
-  await listening(server, listener)
+  await listenOn(server, listener)
   const bound = server.address()
   return {
     port: typeof bound === 'object' && bound ? bound.port : listener.port,
@@ -145,14 +146,4 @@ async function read(request: IncomingMessage): Promise<Buffer | undefined> {
 
 function secure({ certificate, key }: ServingPair) {
   return { cert: certificate, key, minVersion: 'TLSv1.3' } as const
-}
-
-function listening(server: Server, { host, port }: WebhookListener): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>()
-  server.once('error', reject)
-  server.listen({ host, port, exclusive: true }, () => {
-    server.off('error', reject)
-    resolve()
-  })
-  return promise
 }

@@ -1,17 +1,5 @@
+import type { Condition } from '../../contracts/crd.ts'
 import { formatTime } from '../../contracts/time.ts'
-
-/** meta/v1 Condition. */
-export interface Condition {
-  readonly type: string
-  readonly status: 'True' | 'False' | 'Unknown'
-  /** CamelCase, from the kind's own list. */
-  readonly reason: string
-  readonly message: string
-  /** When `status` last became another. */
-  readonly lastTransitionTime: string
-  /** The generation of the spec that was looked at. */
-  readonly observedGeneration?: number
-}
 
 /** Limit of meta/v1 for a condition's message. */
 const MESSAGE_CHARS = 32_768
@@ -36,12 +24,6 @@ export function setCondition(
 
 export function conditionOf(conditions: readonly Condition[], type: string): Condition | undefined {
   return conditions.find((one) => one.type === type)
-}
-
-/** True, and about this generation: a condition about an older spec says nothing about the present one. */
-export function isTrue(conditions: readonly Condition[], type: string, generation: number): boolean {
-  const found = conditionOf(conditions, type)
-  return found?.status === 'True' && found.observedGeneration === generation
 }
 
 function isSame(a: Condition, b: Condition): boolean {

@@ -59,11 +59,6 @@ export function keyOf(object: KubeObject): Key {
   return namespace ? `${namespace}/${name}` : name
 }
 
-export function splitKey(key: Key): { readonly namespace?: string; readonly name: string } {
-  const slash = key.indexOf('/')
-  return slash < 0 ? { name: key } : { namespace: key.slice(0, slash), name: key.slice(slash + 1) }
-}
-
 export function apiVersionOf({ group, version }: Resource): string {
   return group ? `${group}/${version}` : version
 }

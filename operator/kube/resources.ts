@@ -22,16 +22,9 @@ export const NAMESPACES = core('namespaces', 'Namespace', false)
 export const SECRETS = core('secrets', 'Secret')
 export const CONFIG_MAPS = core('configmaps', 'ConfigMap')
 export const SERVICES = core('services', 'Service')
-export const SERVICE_ACCOUNTS = core('serviceaccounts', 'ServiceAccount')
 export const LEASES = grouped('coordination.k8s.io', 'leases', 'Lease')
 export const EVENTS = grouped('events.k8s.io', 'events', 'Event')
 export const TOKEN_REVIEWS = grouped('authentication.k8s.io', 'tokenreviews', 'TokenReview', false)
-export const SUBJECT_ACCESS_REVIEWS = grouped(
-  'authorization.k8s.io',
-  'subjectaccessreviews',
-  'SubjectAccessReview',
-  false,
-)
 export const CUSTOM_RESOURCE_DEFINITIONS = grouped(
   'apiextensions.k8s.io',
   'customresourcedefinitions',

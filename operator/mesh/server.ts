@@ -8,6 +8,7 @@ import {
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js'
 import type { X509Trust } from '../../contracts/spiffe.ts'
+import { listenOn } from '../listen.ts'
 import type { Now, Sleep } from '../ports.ts'
 import { type MeshIdentity, tlsOptions } from './identity.ts'
 import type { Live } from './live.ts'
@@ -70,7 +71,7 @@ export async function openMeshServer(options: MeshServerOptions): Promise<MeshSe
   const net = createServer({ noDelay: true })
   net.maxConnections = limits.connections
   const open = accepting(net, options, peers, { context: () => context, accept: injector.injectConnection })
-  await listening(net, options.listen)
+  await listenOn(net, options.listen)
 
   const rotated = () => {
     context = contextNow()
@@ -185,14 +186,4 @@ async function sweep(peers: Peers, sleep: Sleep, signal: AbortSignal): Promise<v
     await sleep(RECHECK_MS, signal).catch(() => undefined)
     peers.recheck()
   }
-}
-
-function listening(server: NetServer, { host, port }: MeshServerOptions['listen']): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>()
-  server.once('error', reject)
-  server.listen({ host, port, exclusive: true }, () => {
-    server.off('error', reject)
-    resolve()
-  })
-  return promise
 }

@@ -1,14 +1,13 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { kubeRegistry } from '../../operator/identity/kube-registry.ts'
 import { expectValue } from '../../operator/kube/answer.ts'
 import { apply, applyStatus } from '../../operator/kube/apply.ts'
 import { setCondition } from '../../operator/kube/conditions.ts'
 import { EVENT_LIMITS, type EventLimits, type Happening, openEvents } from '../../operator/kube/events.ts'
-import { addFinalizer, isDeleting, removeFinalizer } from '../../operator/kube/finalizers.ts'
 import type { KubeObject, Resource } from '../../operator/kube/resource.ts'
-import { CONFIG_MAPS, EVENTS, PODS, SECRETS } from '../../operator/kube/resources.ts'
-import { reviewAccess, reviewToken } from '../../operator/kube/reviews.ts'
+import { CONFIG_MAPS, EVENTS, PODS } from '../../operator/kube/resources.ts'
 import { openTransport, type Transport } from '../../operator/kube/transport.ts'
-import { get, list, patch, remove } from '../../operator/kube/verbs.ts'
+import { get, list, remove } from '../../operator/kube/verbs.ts'
 import { type Api, openApi } from '../cluster-node/api.ts'
 import { openFaultProxy } from './kube-fault-proxy.ts'
 import { createGround, eventually, type Ground, soon } from './kube-ground.ts'
@@ -206,7 +205,7 @@ describe('server-side apply', () => {
     await apply(transport, widgetOf({ spec: {} }), soon())
     const at = Date.now()
     const one = (type: string, status: 'True' | 'False') =>
-      setCondition([], { type, status, reason: 'R', message: '' }, at)
+      setCondition([], { type, status, reason: 'R', message: '', observedGeneration: 1 }, at)
     await applyStatus(transport, widgetOf({ status: { conditions: one('Theirs', 'True') } }, 'them'), soon())
     await applyStatus(transport, widgetOf({ status: { conditions: one('Ours', 'True') } }, 'us'), soon())
     await applyStatus(transport, widgetOf({ status: { conditions: one('Ours', 'False') } }, 'us'), soon())
@@ -229,45 +228,6 @@ describe('server-side apply', () => {
       metadata: { name: 'w', namespace, resourceVersion },
     }
     expect(await applyStatus(transport, late, soon())).toMatchObject({ ok: false, refused: { status: 409 } })
-  })
-})
-
-describe('finalizers', () => {
-  const finalizer = 'portcullis.dev/test'
-  const finalized = (object: KubeObject) => ({ resource: CONFIG_MAPS, object, finalizer })
-  const make = async () => {
-    const answer = await apply(transport, mapOf('a', { x: '1' }), soon())
-    if (!answer.ok) throw new Error('refused')
-    return answer.object
-  }
-  const m = () => ({ resource: CONFIG_MAPS, namespace, name: 'm' })
-
-  test('a deleted object stays until ours is gone', async () => {
-    const held = expectValue(await addFinalizer(transport, finalized(await make()), soon()), 'add')
-    expect(held.metadata.finalizers).toEqual([finalizer])
-    expect(expectValue(await addFinalizer(transport, finalized(held), soon()), 'again')).toBe(held)
-    await remove(transport, m(), {}, soon())
-    const going = expectValue(await get(transport, m(), soon()), 'get')
-    expect([isDeleting(held), isDeleting(going)]).toEqual([false, true])
-    expectValue(await removeFinalizer(transport, finalized(going), soon()), 'remove')
-    expect(await get(transport, m(), soon())).toMatchObject({ ok: false, refused: { status: 404 } })
-  })
-
-  test('one that changed meanwhile is not touched', async () => {
-    const read = await make()
-    await patch(
-      transport,
-      m(),
-      { type: 'merge', body: { metadata: { finalizers: ['other.dev/x'] } } },
-      soon(),
-    )
-    expect(await addFinalizer(transport, finalized(read), soon())).toMatchObject({
-      ok: false,
-      refused: { status: 409 },
-    })
-    const now = expectValue(await get(transport, m(), soon()), 'get')
-    expect(now.metadata.finalizers).toEqual(['other.dev/x'])
-    await patch(transport, m(), { type: 'merge', body: { metadata: { finalizers: [] } } }, soon())
   })
 })
 
@@ -366,8 +326,10 @@ describe('events', () => {
   })
 })
 
-describe('reviews', () => {
+describe('the TokenReview of the issuer', () => {
   const AUDIENCE = 'portcullis.test'
+  const review = (token: string, via = transport) =>
+    kubeRegistry(via, namespace).review(token, AUDIENCE, soon())
   const account = async () => {
     await api.kubectl(['create', 'serviceaccount', 'app', '-n', namespace])
     return (audience: string) =>
@@ -376,19 +338,12 @@ describe('reviews', () => {
 
   test('a token made for us names its owner and our audience', async () => {
     const tokenFor = await account()
-    const verdict = await reviewToken(
-      transport,
-      { token: (await tokenFor(AUDIENCE)).trim(), audiences: [AUDIENCE, 'other'] },
-      soon(),
-    )
-    expect(verdict).toMatchObject({
+    expect(await review((await tokenFor(AUDIENCE)).trim())).toMatchObject({
       authenticated: true,
+      error: '',
       username: `system:serviceaccount:${namespace}:app`,
       audiences: [AUDIENCE],
     })
-    if (!verdict.authenticated) throw new Error('not authenticated')
-    expect(verdict.groups).toContain(`system:serviceaccounts:${namespace}`)
-    expect(verdict.uid).not.toBe('')
   })
 
   test('a token bound to a pod names the pod, and none any more when the pod is gone', async () => {
@@ -409,8 +364,7 @@ describe('reviews', () => {
     const token = (
       await api.kubectl(['create', 'token', 'app', '-n', namespace, `--audience=${AUDIENCE}`, ...bound])
     ).trim()
-    const ask = () => reviewToken(transport, { token, audiences: [AUDIENCE] }, soon())
-    expect(await ask()).toMatchObject({
+    expect(await review(token)).toMatchObject({
       authenticated: true,
       extra: {
         'authentication.kubernetes.io/pod-name': ['p'],
@@ -418,7 +372,7 @@ describe('reviews', () => {
       },
     })
     await api.kubectl(['delete', 'pod', 'p', '-n', namespace, '--force', '--grace-period=0'])
-    await eventually(async () => expect(await ask()).toMatchObject({ authenticated: false }), 20_000)
+    await eventually(async () => expect(await review(token)).toMatchObject({ authenticated: false }), 20_000)
   })
 
   test.each(['another audience', 'garbage'])(
@@ -426,49 +380,41 @@ describe('reviews', () => {
     async (kind) => {
       const tokenFor = await account()
       const token = kind === 'garbage' ? 'a.b.c' : (await tokenFor('someone-else')).trim()
-      const verdict = await reviewToken(transport, { token, audiences: [AUDIENCE] }, soon())
-      expect(verdict).toMatchObject({ authenticated: false })
-      if (verdict.authenticated) throw new Error('authenticated')
-      expect(verdict.why).not.toBe('')
-      expect(verdict.why).not.toContain(token)
+      const verdict = await review(token)
+      expect(verdict).toMatchObject({ authenticated: false, audiences: [] })
+      expect(verdict.error).not.toBe('')
+      expect(JSON.stringify(verdict)).not.toContain(token)
     },
   )
 
-  test.each<readonly [string, object, boolean]>([
+  // What is believed of it is attestation's to judge (test/operator/identity/issue.test.ts); nothing may be made up on the way there.
+  test.each<readonly [string, object, object]>([
     [
       'no audiences: an authenticator that knows none',
       { authenticated: true, user: { username: 'x' } },
-      false,
+      { authenticated: true, audiences: [] },
     ],
-    ['other audiences', { authenticated: true, user: { username: 'x' }, audiences: ['other'] }, false],
-    ['nobody', { authenticated: true, user: {}, audiences: [AUDIENCE] }, false],
-    ['text for a yes', { authenticated: 'true', user: { username: 'x' }, audiences: [AUDIENCE] }, false],
-    ['what it should', { authenticated: true, user: { username: 'x' }, audiences: [AUDIENCE] }, true],
-  ])('an answer with %s counts: %s', async (_, status, counts) => {
+    [
+      'other audiences',
+      { authenticated: true, user: { username: 'x' }, audiences: ['other'] },
+      { authenticated: true, audiences: ['other'] },
+    ],
+    [
+      'nobody',
+      { authenticated: true, user: {}, audiences: [AUDIENCE] },
+      { authenticated: true, username: '' },
+    ],
+    [
+      'text for a yes',
+      { authenticated: 'true', user: { username: 'x' }, audiences: [AUDIENCE] },
+      { authenticated: false },
+    ],
+    ['nothing at all', {}, { authenticated: false, username: '', audiences: [] }],
+  ])('an answer with %s is read as it is', async (_, status, want) => {
     const admin = await api.user('review-tests', ['system:masters'])
     await using proxy = await openFaultProxy({ url: api.url, caFile: api.caFile, ...admin })
     await using behind = await openTransport({ kind: 'given', server: proxy.url }, createGround())
     proxy.on(() => ({ status: 201, body: JSON.stringify({ kind: 'TokenReview', status }) }))
-    const verdict = await reviewToken(behind, { token: 'a.b.c', audiences: [AUDIENCE] }, soon())
-    expect(verdict.authenticated).toBe(counts)
-  })
-
-  test.each([
-    ['admin', ['system:masters'], true],
-    ['nobody', [], false],
-  ])('%s may delete secrets: %s', async (user, groups, allowed) => {
-    const question = { user, groups, verb: 'delete', resource: SECRETS, namespace, name: 's' }
-    expect(await reviewAccess(transport, question, soon())).toMatchObject({ allowed })
-  })
-
-  test('a custom verb is answered by RBAC, per resource', async () => {
-    const rule = ['--verb=relax', '--resource=widgets.test.portcullis.dev']
-    await api.kubectl(['create', 'role', 'relaxer', '-n', namespace, ...rule])
-    await api.kubectl(['create', 'rolebinding', 'relaxer', '-n', namespace, '--role=relaxer', '--user=jo'])
-    const ask = (resource: Resource, verb: string) =>
-      reviewAccess(transport, { user: 'jo', verb, resource, namespace }, soon())
-    await eventually(async () => (await ask(WIDGETS, 'relax')).allowed)
-    expect((await ask(WIDGETS, 'delete')).allowed).toBe(false)
-    expect((await ask(CONFIG_MAPS, 'relax')).allowed).toBe(false)
+    expect(await review('a.b.c', behind)).toMatchObject(want)
   })
 })

@@ -15,7 +15,6 @@ const ARGS = {
   '--issuer': 'portcullis-issuer.portcullis-system.svc:8444',
   '--trust-domain': 'cluster.example',
   '--audience': 'portcullis.dev/cluster.example',
-  '--operator-namespace': 'portcullis-system',
   '--decision-log': 'On',
   '--check-port': '7070',
   '--admin-port': '9090',
@@ -53,7 +52,6 @@ test('what the injection writes is a complete configuration, with fixed places',
     admin: { host: '10.244.0.17', port: 9090 },
     workloadApi: { path: '/run/spiffe/workload.sock', mode: 0o666, directoryMode: undefined },
     logDecisions: true,
-    operatorNamespace: 'portcullis-system',
     identity: {
       trustDomain: 'cluster.example',
       audience: 'portcullis.dev/cluster.example',
@@ -95,7 +93,6 @@ test('all problems are told at once', () => {
     '--issuer',
     '--trust-domain',
     '--audience',
-    '--operator-namespace',
     '--decision-log',
     '--check-port',
     '--admin-port',
@@ -121,7 +118,6 @@ test.each<readonly [change: Args, problem: RegExp]>([
   [{ '--decision-log': 'on' }, /^--decision-log: must be On or Off/],
   [{ '--check-port': '70700' }, /^--check-port: must be a port/],
   [{ '--admin-port': '-1' }, /^--admin-port: (must be a port|required)/],
-  [{ '--operator-namespace': '' }, /^--operator-namespace: required/],
 ])('%j is refused: %s', (change, problem) => {
   const problems = problemsOf(parse(change))
   expect(

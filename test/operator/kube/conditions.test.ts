@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { type Condition, conditionOf, isTrue, setCondition } from '../../../operator/kube/conditions.ts'
+import type { Condition } from '../../../contracts/crd.ts'
+import { conditionOf, setCondition } from '../../../operator/kube/conditions.ts'
 
 const at = Date.UTC(2026, 10, 25, 12)
 const later = at + 60_000
@@ -11,7 +12,14 @@ const next = {
   observedGeneration: 2,
 } as const
 const before: readonly Condition[] = [
-  { type: 'Other', status: 'False', reason: 'No', message: '', lastTransitionTime: '2026-01-01T00:00:00Z' },
+  {
+    type: 'Other',
+    status: 'False',
+    reason: 'No',
+    message: '',
+    lastTransitionTime: '2026-01-01T00:00:00Z',
+    observedGeneration: 1,
+  },
   { ...next, lastTransitionTime: '2026-11-25T12:00:00Z' },
 ]
 
@@ -38,14 +46,5 @@ describe('conditions', () => {
 
   test('a message is cut at what the API takes', () => {
     expect(setCondition([], { ...next, message: 'x'.repeat(40_000) }, at)[0]?.message).toHaveLength(32_768)
-  })
-
-  test.each([
-    ['Ready', 2, true],
-    ['Ready', 3, false],
-    ['Other', 2, false],
-    ['Missing', 2, false],
-  ])('%s counts as true for generation %d: %s', (type, generation, want) => {
-    expect(isTrue(before, type, generation)).toBe(want)
   })
 })

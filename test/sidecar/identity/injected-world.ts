@@ -89,7 +89,6 @@ function argumentsFor(world: World, feed: OperatorFeedServer): readonly string[]
     ...['--issuer', `127.0.0.1:${world.issuer.port}`],
     ...['--trust-domain', TRUST_DOMAIN],
     ...['--audience', AUDIENCE],
-    ...['--operator-namespace', 'portcullis-system'],
     ...['--decision-log', 'On'],
     ...['--check-port', '0'],
     ...['--admin-port', '0'],

@@ -217,7 +217,7 @@ test('SIGTERM ends it in order: exit 0, both sockets gone, the stream ended', as
 test('what is missing is told at once, with exit code 2', async () => {
   await using sidecar = await startInjected({ args: ['--injected', '--feed', 'x'], env: { POD_UID: '' } })
   expect(await sidecar.exited).toEqual({ code: 2, signal: undefined })
-  expect(sidecar.text()).toMatch(/^--injected: 9 problem\(s\)$/m)
+  expect(sidecar.text()).toMatch(/^--injected: 8 problem\(s\)$/m)
   expect(sidecar.text()).toMatch(/^ {2}POD_UID: required/m)
 })
 
