@@ -10,7 +10,13 @@ import {
   readObject,
   readText,
 } from './config-reader.ts'
-import { type JwksLocation, SNAPSHOT_LIMITS, type StandaloneIssuer, type TenantBinding } from './settings.ts'
+import {
+  type JwksLocation,
+  NO_TERMS,
+  SNAPSHOT_LIMITS,
+  type StandaloneIssuer,
+  type TenantBinding,
+} from './settings.ts'
 
 /** What an entry needs to know of the rest of the file. */
 export interface Surroundings {
@@ -81,7 +87,17 @@ function readIssuer(
   if (location && location.kind !== 'file')
     requireTls(reader, location.uri, insecureLoopback, join(path, 'jwks'))
   if (!issuer || !location || !tenant) return undefined
-  return { issuer, algorithms, location, insecureLoopback, privateAddresses, refreshMs, skewS, tenant }
+  return {
+    issuer,
+    algorithms,
+    location,
+    insecureLoopback,
+    privateAddresses,
+    refreshMs,
+    skewS,
+    tenant,
+    terms: NO_TERMS,
+  }
 }
 
 function readAlgorithms(reader: Reader, value: unknown, path: string): ReadonlySet<Algorithm> {

@@ -182,6 +182,8 @@ function build(reader: Reader, root: Fields, base: string): Config | undefined {
     maxTokenLifetimeS: limits.maxTokenLifetimeSeconds,
     issuers,
     policyPath: fromBase(policyPath, base),
+    routes: [],
+    tokens: undefined,
     jwksStaleMs: limits.jwksStaleSeconds * 1000,
   }
   return { unix, tcp, admin, trust, limits, logDecisions }

@@ -1,4 +1,7 @@
-import type { Issuer as IssuerMessage } from '../contracts/gen/portcullis/feed/v1/feed.ts'
+import type {
+  Issuer as IssuerMessage,
+  Profile as ProfileMessage,
+} from '../contracts/gen/portcullis/feed/v1/feed.ts'
 import type { Algorithm } from '../contracts/jwks.ts'
 
 /** Limits of what can be believed; configuration and snapshots have the same. Characters, entries, seconds. */
@@ -6,6 +9,7 @@ export const SNAPSHOT_LIMITS = {
   text: 512,
   issuers: 32,
   tenants: 10_000,
+  clients: 1_000,
   skewS: 300,
   lifetimeS: [60, 86_400],
 } as const
@@ -17,6 +21,9 @@ export interface StandaloneConfig {
   readonly maxTokenLifetimeS: number
   readonly issuers: readonly StandaloneIssuer[]
   readonly policyPath: string
+  /** In the form the feed carries. */
+  readonly routes: ProfileMessage['routes']
+  readonly tokens: ProfileMessage['tokens']
   /** How long fetched keys may be used without a successful refresh, milliseconds. */
   readonly jwksStaleMs: number
 }
@@ -24,7 +31,20 @@ export interface StandaloneConfig {
 export interface StandaloneIssuer extends JwksSourceConfig {
   readonly skewS: number
   readonly tenant: TenantBinding
+  readonly terms: IssuerTerms
 }
+
+/** What is believed of an issuer beyond its keys and tenants, in the form the feed carries. */
+export type IssuerTerms = Pick<
+  IssuerMessage,
+  'legacyTypUntilMs' | 'firstPartyClients' | 'introspection' | 'exchange'
+>
+export const NO_TERMS: IssuerTerms = Object.freeze({
+  legacyTypUntilMs: 0,
+  firstPartyClients: [],
+  introspection: undefined,
+  exchange: undefined,
+})
 
 /** Which tenants an issuer may speak for, in the form the feed carries. */
 export type TenantBinding = NonNullable<IssuerMessage['tenant']>

@@ -84,7 +84,8 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   '@bufbuild/protobuf': ['contracts/', 'sidecar/serve/codec.ts', 'operator/publish/wire.ts'],
   '@kubernetes/client-node': ['operator/kube/credentials.ts'],
   undici: ['operator/kube/connections.ts'],
-  jose: ['operator/identity/'],
+  jose: ['operator/identity/', 'sidecar/token/shadow.ts'],
+  ioredis: ['contracts/redis.ts'],
   zod: ['contracts/crd/', 'contracts/values/'],
   yaml: ['sidecar/config.ts', 'contracts/crd/generate/', 'contracts/values/'],
 }

@@ -68,6 +68,10 @@ function resolve({ spec }: TokenIssuer, key: string, { keySets }: Cluster): Reso
       keys: { jwks, notAfterMs: inline ? 0 : (fetched?.notAfterMs ?? 0), refreshable: inline === undefined },
       revokedKids: [...(spec.revokedKids ?? [])].sort(),
       source: key,
+      legacyTypUntilMs: 0,
+      firstPartyClients: [],
+      introspection: undefined,
+      exchange: undefined,
     },
   }
 }

@@ -56,7 +56,9 @@ export function project(cluster: Cluster, policy: AccessPolicy, pods: readonly s
       routes: (policy.spec.routes ?? []).map(({ actions, staleness }) => ({
         actions: [...actions].sort(),
         staleness: STALENESS[staleness],
+        requirements: undefined,
       })),
+      tokens: undefined,
     },
     issuers: issuers.resolved.map(({ message }) => message),
     policy: {

@@ -168,8 +168,13 @@ function messageFor(
   const { audience, exclusiveAudience, maxTokenLifetimeS } = config
   return {
     generation,
-    profile: { audience, exclusiveAudience, maxTokenLifetimeS, leases: undefined, routes: [] },
-    issuers: config.issuers.map(({ issuer, algorithms, skewS, tenant, location }) => {
+    profile: {
+      ...{ audience, exclusiveAudience, maxTokenLifetimeS },
+      leases: undefined,
+      routes: [...config.routes],
+      tokens: config.tokens,
+    },
+    issuers: config.issuers.map(({ issuer, algorithms, skewS, tenant, location, terms }) => {
       const document = documents.get(issuer)
       return {
         issuer,
@@ -183,6 +188,7 @@ function messageFor(
         },
         revokedKids: [],
         source: '',
+        ...terms,
       }
     }),
     policy: { revision: revisionIn(files), files: [...files].map(bundleFile), signature: undefined },

@@ -14,7 +14,7 @@ declare const bound: unique symbol
  * whatever comes with it: accepting it as a bearer token would undo the constraint (RFC 9449 section 7.2, RFC 8705 section 3).
  */
 export function bind(token: VerifiedToken, presented: Presented): BoundToken | Denial {
-  const { cnf } = token.jwt.claims
+  const { cnf } = token.claims
   if (cnf === undefined)
     return presented.scheme === 'bearer' ? ({ token } as BoundToken) : deny('cnf_required')
   const methods = typeof cnf === 'object' && cnf !== null && !Array.isArray(cnf) ? Object.keys(cnf) : []

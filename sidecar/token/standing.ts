@@ -10,11 +10,11 @@ export function standing(
   { revocations }: Pick<Snapshot, 'revocations'>,
   at: Moment,
 ): Principal | Denial {
-  const { claims, header, claimsJson } = token.jwt
+  const { claims, kid, claimsJson } = token
   const tenant = tenantOf(token.issuer.tenant, claims)
   if (typeof tenant === 'string') return deny(tenant)
   const who = new RecognisedPrincipal(tenant.name, token.issuer.issuer, claims as unknown as AccessClaims, {
-    kid: header.kid,
+    kid,
     claimsJson,
   })
   const facts = { source: token.issuer.source, sid: claims['sid'] }

@@ -1,6 +1,6 @@
 import type { VerificationKey } from '../../contracts/jwks.ts'
 import { type Denial, denied, deny, type Reason } from '../decision.ts'
-import type { Moment } from '../request.ts'
+import type { JsonObject, Moment } from '../request.ts'
 import type { Issuer, Snapshot } from '../trust/snapshot.ts'
 import {
   CHECKS_AFTER_KEY,
@@ -14,7 +14,11 @@ import { type HeaderMemo, type JoseHeader, type ParsedJwt, parseJwt, rememberHea
 
 /** A token of a believed issuer that passed every check. Made here only. */
 export interface VerifiedToken {
-  readonly jwt: ParsedJwt
+  readonly claims: JsonObject
+  /** The claims as their issuer stated them: strict JSON text. */
+  readonly claimsJson: string
+  /** Key that signed it; empty for a token that its issuer was asked about. */
+  readonly kid: string
   readonly issuer: Issuer
   readonly [verified]: true
 }
@@ -60,7 +64,8 @@ export function createVerify(findKey: FindKey, checks: ChecksTable = ALL_CHECKS)
       const late = firstRefusal(checks.afterKey, { ...evidence, key })
       if (late) return deny(late)
       rememberHeader(jwt, memo)
-      return { jwt, issuer } as VerifiedToken
+      const { claims, claimsJson, header } = jwt
+      return { claims, claimsJson, kid: header.kid, issuer } as VerifiedToken
     }
     // A known key, which is nearly always, costs no turn of the event loop.
     const found = findKey(issuer, jwt.header, at, signal)

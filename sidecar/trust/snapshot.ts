@@ -12,10 +12,12 @@ import {
 import type { PolicyModule } from '../ports.ts'
 import type { Moment } from '../request.ts'
 import { SNAPSHOT_LIMITS } from '../settings.ts'
+import { type Exchange, type Introspection, parseExchange, parseIntrospection } from './endpoint.ts'
 import type { LeaseView } from './lease.ts'
 import { REVOCATION_LIMITS } from './revocation-wire.ts'
 import type { KnownRevocations } from './revocations.ts'
 import { parseTiers, type Tiers } from './tiers.ts'
+import { parseTokenRules, type TokenRules } from './token-rules.ts'
 
 /**
  * Everything believed at one moment. Immutable; replaced as a whole, by one assignment. What is pushed between snapshots is reached
@@ -38,6 +40,7 @@ export interface Beliefs {
   readonly issuers: ReadonlyMap<string, Issuer>
   /** How long revocations may be unconfirmed; `undefined` where none are pushed (standalone). */
   readonly tiers: Tiers | undefined
+  readonly tokens: TokenRules
 }
 
 export interface Issuer {
@@ -48,6 +51,14 @@ export interface Issuer {
   readonly skewS: number
   readonly tenant: TenantRule
   readonly keys: KeySet
+  /** Until when its tokens may be typed `JWT` or not at all; 0: never (RFC 9068 section 4). */
+  readonly legacyTypUntil: Moment
+  /** Clients that may use the first-party scopes of the profile. */
+  readonly firstPartyClients: ReadonlySet<string>
+  /** `undefined`: opaque tokens are refused. */
+  readonly introspection: Introspection | undefined
+  /** `undefined`: no token can be exchanged here. */
+  readonly exchange: Exchange | undefined
 }
 
 /** Which tenants an issuer may speak for: one, or those of a closed list that a claim names. */
@@ -88,6 +99,8 @@ export function parseSnapshot(
   }
   const tiers = parseTiers(profile)
   if (Array.isArray(tiers)) problems.push(...tiers)
+  const tokens = parseTokenRules(profile)
+  if (Array.isArray(tokens)) problems.push(...tokens)
   const issuers = new Map<string, Issuer>()
   message.issuers.forEach((one, index) => {
     const parsed = parseIssuer(one, before.get(one.issuer))
@@ -98,6 +111,7 @@ export function parseSnapshot(
   if (problems.length > 0) return problems
   return {
     tiers: tiers as Tiers | undefined,
+    tokens: tokens as TokenRules,
     generation: message.generation,
     audience,
     exclusiveAudience: profile?.exclusiveAudience ?? false,
@@ -124,10 +138,19 @@ function parseIssuer(message: IssuerMessage, before: Issuer | undefined): Issuer
     problems.push(
       `revoked_kids: must be at most ${REVOKED_KIDS} of at most ${SNAPSHOT_LIMITS.text} characters`,
     )
+  const { legacyTypUntilMs: legacyTypUntil, firstPartyClients } = message
+  if (firstPartyClients.length > SNAPSHOT_LIMITS.clients)
+    problems.push(`first_party_clients: must be at most ${SNAPSHOT_LIMITS.clients}`)
+  const introspection = parseIntrospection(message.introspection, problems)
+  const exchange = parseExchange(message.exchange, problems)
   const keys = parseKeys(message, algorithms, before)
   if (typeof keys === 'string') problems.push(`keys.jwks: ${keys}`)
   if (!tenant || typeof keys === 'string' || problems.length > 0) return problems
-  return { issuer: message.issuer, source: message.source, algorithms, skewS: message.skewS, tenant, keys }
+  const { issuer, source, skewS } = message
+  return {
+    ...{ issuer, source, algorithms, skewS, tenant, keys, legacyTypUntil, introspection, exchange },
+    firstPartyClients: new Set(firstPartyClients),
+  }
 }
 
 function parseTenant(tenant: IssuerMessage['tenant']): TenantRule | undefined {

@@ -1,4 +1,5 @@
 import { type Profile, type Route, Staleness } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
+import { createRouteMatch } from './route-match.ts'
 
 /** How long revocations may be unconfirmed, by action. */
 export interface Tiers {
@@ -21,7 +22,10 @@ export const TIER_LIMITS = {
 export function parseTiers(profile: Profile | undefined): Tiers | undefined | readonly string[] {
   const routes = profile?.routes ?? []
   const leases = profile?.leases
-  if (!leases) return routes.length > 0 ? ['profile.routes: need profile.leases'] : undefined
+  if (!leases) {
+    const tiered = routes.some(({ staleness }) => staleness !== Staleness.STALENESS_STANDARD)
+    return tiered ? ['profile.routes: need profile.leases'] : undefined
+  }
   const problems: string[] = []
   for (const [name, ms] of [
     ['standard_ms', leases.standardMs],
@@ -47,7 +51,7 @@ export function parseTiers(profile: Profile | undefined): Tiers | undefined | re
   })
   if (problems.length > 0) return problems
   const { standardMs, strictMs, readDegradedMs } = leases
-  return { standardMs, strictMs, readDegradedMs, leaseMs: createMatch(patterns, standardMs) }
+  return { standardMs, strictMs, readDegradedMs, leaseMs: createRouteMatch(patterns, standardMs) }
 }
 
 function addPatterns(patterns: Map<string, number>, { actions }: Route, ms: number): readonly string[] {
@@ -62,27 +66,4 @@ function addPatterns(patterns: Map<string, number>, { actions }: Route, ms: numb
     else patterns.set(action, ms)
   }
   return problems
-}
-
-const REMEMBERED = 1024
-
-function createMatch(patterns: ReadonlyMap<string, number>, otherwise: number): (action: string) => number {
-  if (patterns.size === 0) return () => otherwise
-  const prefixes = [...patterns]
-    .filter(([pattern]) => pattern.endsWith('*'))
-    .map(([pattern, ms]) => ({ prefix: pattern.slice(0, -1), ms }))
-    .sort((one, other) => other.prefix.length - one.prefix.length)
-  const find = (action: string): number =>
-    // An action that itself ends in an asterisk is no prefix: it is looked up among the prefixes like any other.
-    (action.endsWith('*') ? undefined : patterns.get(action)) ??
-    prefixes.find(({ prefix }) => action.startsWith(prefix))?.ms ??
-    otherwise
-  // An application asks about few actions; emptied when full.
-  const known = new Map<string, number>()
-  return (action) => {
-    const ms = known.get(action) ?? find(action)
-    if (known.size >= REMEMBERED) known.clear()
-    known.set(action, ms)
-    return ms
-  }
 }

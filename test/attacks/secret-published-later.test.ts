@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import type { Snapshot } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
 import { createStandaloneFeed } from '../../sidecar/feed/standalone.ts'
+import { NO_TERMS } from '../../sidecar/settings.ts'
 import { jwksOf, signingKey } from '../fixtures/keys.ts'
 import { POLICY } from '../fixtures/pipeline.ts'
 import { ISSUER } from '../fixtures/tokens.ts'
@@ -27,6 +28,8 @@ function openFeed() {
       exclusiveAudience: false,
       maxTokenLifetimeS: 3600,
       policyPath: POLICY.invoices,
+      routes: [],
+      tokens: undefined,
       jwksStaleMs: 60_000,
       issuers: [
         {
@@ -38,6 +41,7 @@ function openFeed() {
           refreshMs: 60_000,
           skewS: 60,
           tenant: { $case: 'fixedTenant', fixedTenant: 'acme' },
+          terms: NO_TERMS,
         },
       ],
     },

@@ -54,19 +54,19 @@ const PERMISSIVE: Readonly<Record<StepName, Partial<Steps>>> = {
       const [issuer] = believed.issuers.values()
       return 'kind' in jwt || !issuer
         ? steps.verify({ token } as Presented, believed, NOW, signal)
-        : ({ jwt, issuer } as VerifiedToken)
+        : ({ claims: jwt.claims, claimsJson: jwt.claimsJson, kid: jwt.header.kid, issuer } as VerifiedToken)
     },
   },
   bind: { bind: (token) => ({ token }) as BoundToken },
   standing: {
-    standing: ({ token: { jwt } }) => {
-      const { sub, tenant } = jwt.claims
+    standing: ({ token }) => {
+      const { sub, tenant } = token.claims
       return {
         subject: sub,
         tenant,
         scopes: ['invoice:read'],
         roles: [],
-        claimsJson: jwt.claimsJson,
+        claimsJson: token.claimsJson,
       } as unknown as Principal
     },
   },

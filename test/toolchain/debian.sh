@@ -6,9 +6,9 @@
 set -euo pipefail
 
 # iproute2 to unzip are tools of the host; containernetworking-plugins is the node's CNI; catatonit and busybox-static
-# become images; libseccomp-dev, pkg-config and gcc build runc.
+# become images; libseccomp-dev, pkg-config and gcc build runc. redis-server and faketime are what faults are tried on.
 packages='iproute2 iptables nftables conntrack socat unzip util-linux containernetworking-plugins catatonit
-  busybox-static libseccomp-dev pkg-config gcc binutils libc6-dev openssl curl ca-certificates'
+  busybox-static libseccomp-dev pkg-config gcc binutils libc6-dev openssl curl ca-certificates redis-server faketime'
 
 missing() {
   local name

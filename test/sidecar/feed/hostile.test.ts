@@ -34,6 +34,15 @@ const policy = fc.oneof(
     }),
   }),
 )
+const requirements = fc.record({
+  senderConstraints: fc.array(fc.constantFrom(0, 1, 2, 9)),
+  introspect: fc.boolean(),
+  sharedReplay: fc.boolean(),
+  acrValues: fc.array(word, { maxLength: 20 }),
+  maxAuthAgeS: small,
+  maxTokenAgeS: small,
+  clientKind: fc.constantFrom(0, 1, 2, 9),
+})
 const profile = fc.oneof(
   fc.constant(undefined),
   fc.constant(fedSnapshot(1, []).profile),
@@ -44,11 +53,38 @@ const profile = fc.oneof(
     leases: fc.option(fc.record({ standardMs: small, strictMs: small, readDegradedMs: small }), {
       nil: undefined,
     }),
-    routes: fc.array(fc.record({ actions: fc.array(word), staleness: fc.constantFrom(0, 1, 2, 3) }), {
-      maxLength: 3,
-    }),
+    routes: fc.array(
+      fc.record({
+        actions: fc.array(word),
+        staleness: fc.constantFrom(0, 1, 2, 3),
+        requirements: fc.option(requirements, { nil: undefined }),
+      }),
+      { maxLength: 3 },
+    ),
+    tokens: fc.option(
+      fc.record({
+        externalBaseUrl: word,
+        strippedPrefix: word,
+        trustedHops: fc.array(word, { maxLength: 20 }),
+        certificateHeader: fc.constantFrom(0, 1, 2, 9),
+        ownId: word,
+        deniedAudiences: fc.array(word),
+        firstPartyScopes: fc.array(word),
+        requirements: fc.option(requirements, { nil: undefined }),
+      }),
+      { nil: undefined },
+    ),
   }),
 )
+const endpoint = fc.record({
+  url: fc.oneof(word, fc.constant('https://idp.test.example/ask')),
+  authentication: fc.constantFrom(0, 1, 2, 9),
+  clientId: word,
+  timeoutMs: small,
+  ca: word,
+  insecureLoopback: fc.boolean(),
+  privateAddresses: fc.boolean(),
+})
 const issuer = fc.record({
   issuer: word,
   algorithms: fc.array(fc.constantFrom('RS256', 'none', 'HS256', '')),
@@ -59,6 +95,13 @@ const issuer = fc.record({
   }),
   revokedKids: fc.array(word, { maxLength: 70 }),
   source: word,
+  legacyTypUntilMs: number,
+  firstPartyClients: fc.array(word),
+  introspection: fc.option(
+    fc.record({ endpoint: fc.option(endpoint, { nil: undefined }), opaque: fc.boolean(), cacheMs: small }),
+    { nil: undefined },
+  ),
+  exchange: fc.option(fc.record({ endpoint: fc.option(endpoint, { nil: undefined }) }), { nil: undefined }),
 })
 const revocation = fc.record({
   id: word,

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
 import type { Snapshot } from '../../../contracts/gen/portcullis/feed/v1/feed.ts'
 import { createStandaloneFeed } from '../../../sidecar/feed/standalone.ts'
-import type { JwksLocation } from '../../../sidecar/settings.ts'
+import { type JwksLocation, NO_TERMS } from '../../../sidecar/settings.ts'
 import { jwksOf, signingKey } from '../../fixtures/keys.ts'
 import { POLICY } from '../../fixtures/pipeline.ts'
 import { forget, tempDirectory, until } from '../../fixtures/process.ts'
@@ -26,6 +26,7 @@ function issuer(name: string, location: JwksLocation) {
     refreshMs: 60_000,
     skewS: 60,
     tenant: { $case: 'fixedTenant', fixedTenant: 'acme' } as const,
+    terms: NO_TERMS,
   }
 }
 
@@ -43,6 +44,8 @@ test('is read again, although the change came before the first poll', async () =
       exclusiveAudience: false,
       maxTokenLifetimeS: 3600,
       policyPath: POLICY.invoices,
+      routes: [],
+      tokens: undefined,
       jwksStaleMs: 60_000,
       issuers: [
         issuer('https://file.test.example', { kind: 'file', path }),

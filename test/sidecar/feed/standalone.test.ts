@@ -5,7 +5,7 @@ import { setImmediate } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { createStandaloneFeed, type StandaloneFeed } from '../../../sidecar/feed/standalone.ts'
 import type { FetchDocument } from '../../../sidecar/ports.ts'
-import type { JwksLocation, StandaloneIssuer } from '../../../sidecar/settings.ts'
+import { type JwksLocation, NO_TERMS, type StandaloneIssuer } from '../../../sidecar/settings.ts'
 import { createInstall } from '../../../sidecar/trust/install.ts'
 import { createTrustStore, type TrustStore } from '../../../sidecar/trust/store.ts'
 import { jwksOf, type SigningKey, signingKey } from '../../fixtures/keys.ts'
@@ -56,6 +56,7 @@ function issuer(location: JwksLocation = { kind: 'uri', uri: URI }, name = ISSUE
     refreshMs: 300_000,
     skewS: 60,
     tenant: { $case: 'fixedTenant', fixedTenant: 'acme' },
+    terms: NO_TERMS,
   }
 }
 
@@ -67,6 +68,8 @@ function open(...issuers: readonly StandaloneIssuer[]): StandaloneFeed {
     maxTokenLifetimeS: 3600,
     issuers: issuers.length > 0 ? issuers : [issuer()],
     policyPath: bundle(),
+    routes: [],
+    tokens: undefined,
     jwksStaleMs: STALE_MS,
   }
   return createStandaloneFeed(config, {

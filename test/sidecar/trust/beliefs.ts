@@ -4,6 +4,7 @@ import type { Issuer, Snapshot } from '../../../contracts/gen/portcullis/feed/v1
 import { readBundle } from '../../../sidecar/feed/bundle-files.ts'
 import { APPLICATION_ENTRYPOINT, engineLimits, prepareBundle } from '../../../sidecar/policy/bundle.ts'
 import type { Installed } from '../../../sidecar/ports.ts'
+import { NO_TERMS } from '../../../sidecar/settings.ts'
 import { type Blob, createInstall, type PreparePolicy } from '../../../sidecar/trust/install.ts'
 import { createTrustStore, type TrustStore } from '../../../sidecar/trust/store.ts'
 import { jwksOf, type SigningKey } from '../../fixtures/keys.ts'
@@ -40,6 +41,7 @@ export function issuerMessage(stated: Stated = {}): Issuer {
       refreshable: stated.refreshable ?? true,
     },
     revokedKids: [],
+    ...NO_TERMS,
     source: stated.source ?? SOURCE,
   }
 }
@@ -57,6 +59,7 @@ export function snapshotMessage(
       maxTokenLifetimeS: 3600,
       leases: undefined,
       routes: [],
+      tokens: undefined,
     },
     issuers: issuers.map(issuerMessage),
     policy: policyMessage(INVOICES),

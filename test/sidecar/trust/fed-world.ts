@@ -37,8 +37,8 @@ export function bundleKey(publicKey: KeyObject): BundleKey {
 export const SIGNER = bundleSigner()
 export const LEASES = { standardMs: 60_000, strictMs: 5_000, readDegradedMs: 900_000 }
 export const ROUTES = [
-  { actions: ['invoice:refund'], staleness: Staleness.STALENESS_STRICT },
-  { actions: ['invoice:read'], staleness: Staleness.STALENESS_READ_DEGRADED },
+  { actions: ['invoice:refund'], staleness: Staleness.STALENESS_STRICT, requirements: undefined },
+  { actions: ['invoice:read'], staleness: Staleness.STALENESS_READ_DEGRADED, requirements: undefined },
 ]
 
 /** A snapshot as the operator sends it: with leases, and a policy that its key signed. */
@@ -54,6 +54,7 @@ export function fedSnapshot(
       maxTokenLifetimeS: 3600,
       leases: LEASES,
       routes: [...ROUTES],
+      tokens: undefined,
     },
     policy: SIGNER.sign(policyMessage(INVOICES)),
     ...change,

@@ -80,7 +80,14 @@ test.each([
 test('all problems are told at once, each with its path', async () => {
   const { install } = open()
   const bad = snapshotMessage(1, [{ algorithms: ['HS256'] }, {}, {}, { document: Buffer.from('no JSON') }], {
-    profile: { audience: '', exclusiveAudience: false, maxTokenLifetimeS: 5, leases: undefined, routes: [] },
+    profile: {
+      audience: '',
+      exclusiveAudience: false,
+      maxTokenLifetimeS: 5,
+      leases: undefined,
+      routes: [],
+      tokens: undefined,
+    },
     policy: {
       revision: '',
       files: [{ path: 'policy.wasm', sha256: Buffer.alloc(32), size: 1 }],

@@ -31,6 +31,7 @@ const profile = (change: object) => ({
     maxTokenLifetimeS: 60,
     leases: undefined,
     routes: [],
+    tokens: undefined,
     ...change,
   },
 })

@@ -7,11 +7,20 @@ import { parseTiers, type Tiers } from '../../../sidecar/trust/tiers.ts'
 const { STALENESS_STANDARD, STALENESS_STRICT, STALENESS_READ_DEGRADED, STALENESS_UNSPECIFIED } = Staleness
 const LEASES = { standardMs: 60_000, strictMs: 5_000, readDegradedMs: 900_000 }
 
-function profile(routes: Profile['routes'], leases: Profile['leases'] = LEASES): Profile {
-  return { audience: 'a', exclusiveAudience: false, maxTokenLifetimeS: 60, leases, routes }
+type Stated = readonly Omit<Profile['routes'][number], 'requirements'>[]
+
+function profile(routes: Stated, leases: Profile['leases'] = LEASES): Profile {
+  return {
+    audience: 'a',
+    exclusiveAudience: false,
+    maxTokenLifetimeS: 60,
+    leases,
+    routes: routes.map((route) => ({ ...route, requirements: undefined })),
+    tokens: undefined,
+  }
 }
 
-function tiersOf(routes: Profile['routes']): Tiers {
+function tiersOf(routes: Stated): Tiers {
   const tiers = parseTiers(profile(routes))
   if (!tiers || !('leaseMs' in tiers)) throw new Error(`no tiers: ${tiers}`)
   return tiers

@@ -13,6 +13,54 @@ export const protobufPackage = "portcullis.feed.v1";
 
 export const protobufFileName = "portcullis/feed/v1/feed.proto";
 
+export const CertificateHeader = {
+  /** CERTIFICATE_HEADER_UNSPECIFIED - None: only the certificate of the connection itself counts. */
+  CERTIFICATE_HEADER_UNSPECIFIED: 0,
+  /** CERTIFICATE_HEADER_XFCC - X-Forwarded-Client-Cert, as Envoy writes it. */
+  CERTIFICATE_HEADER_XFCC: 1,
+  /** CERTIFICATE_HEADER_CLIENT_CERT - Client-Cert (RFC 9440). */
+  CERTIFICATE_HEADER_CLIENT_CERT: 2,
+} as const;
+
+export type CertificateHeader = typeof CertificateHeader[keyof typeof CertificateHeader];
+
+export namespace CertificateHeader {
+  export type CERTIFICATE_HEADER_UNSPECIFIED = typeof CertificateHeader.CERTIFICATE_HEADER_UNSPECIFIED;
+  export type CERTIFICATE_HEADER_XFCC = typeof CertificateHeader.CERTIFICATE_HEADER_XFCC;
+  export type CERTIFICATE_HEADER_CLIENT_CERT = typeof CertificateHeader.CERTIFICATE_HEADER_CLIENT_CERT;
+}
+
+export const SenderConstraint = {
+  SENDER_CONSTRAINT_UNSPECIFIED: 0,
+  SENDER_CONSTRAINT_DPOP: 1,
+  SENDER_CONSTRAINT_MTLS: 2,
+} as const;
+
+export type SenderConstraint = typeof SenderConstraint[keyof typeof SenderConstraint];
+
+export namespace SenderConstraint {
+  export type SENDER_CONSTRAINT_UNSPECIFIED = typeof SenderConstraint.SENDER_CONSTRAINT_UNSPECIFIED;
+  export type SENDER_CONSTRAINT_DPOP = typeof SenderConstraint.SENDER_CONSTRAINT_DPOP;
+  export type SENDER_CONSTRAINT_MTLS = typeof SenderConstraint.SENDER_CONSTRAINT_MTLS;
+}
+
+export const ClientKind = {
+  /** CLIENT_KIND_UNSPECIFIED - Anybody. */
+  CLIENT_KIND_UNSPECIFIED: 0,
+  /** CLIENT_KIND_MACHINE - A client that acts for itself; a user's token is refused. */
+  CLIENT_KIND_MACHINE: 1,
+  /** CLIENT_KIND_USER - A user; a client that acts for itself is refused. */
+  CLIENT_KIND_USER: 2,
+} as const;
+
+export type ClientKind = typeof ClientKind[keyof typeof ClientKind];
+
+export namespace ClientKind {
+  export type CLIENT_KIND_UNSPECIFIED = typeof ClientKind.CLIENT_KIND_UNSPECIFIED;
+  export type CLIENT_KIND_MACHINE = typeof ClientKind.CLIENT_KIND_MACHINE;
+  export type CLIENT_KIND_USER = typeof ClientKind.CLIENT_KIND_USER;
+}
+
 export const Staleness = {
   STALENESS_UNSPECIFIED: 0,
   STALENESS_STANDARD: 1,
@@ -27,6 +75,22 @@ export namespace Staleness {
   export type STALENESS_STANDARD = typeof Staleness.STALENESS_STANDARD;
   export type STALENESS_STRICT = typeof Staleness.STALENESS_STRICT;
   export type STALENESS_READ_DEGRADED = typeof Staleness.STALENESS_READ_DEGRADED;
+}
+
+export const ClientAuthentication = {
+  CLIENT_AUTHENTICATION_UNSPECIFIED: 0,
+  /** CLIENT_AUTHENTICATION_MTLS - The workload's X.509-SVID as TLS client certificate (RFC 8705 section 2). */
+  CLIENT_AUTHENTICATION_MTLS: 1,
+  /** CLIENT_AUTHENTICATION_PRIVATE_KEY_JWT - A JWT signed with the workload's key (RFC 7523 section 2.2). */
+  CLIENT_AUTHENTICATION_PRIVATE_KEY_JWT: 2,
+} as const;
+
+export type ClientAuthentication = typeof ClientAuthentication[keyof typeof ClientAuthentication];
+
+export namespace ClientAuthentication {
+  export type CLIENT_AUTHENTICATION_UNSPECIFIED = typeof ClientAuthentication.CLIENT_AUTHENTICATION_UNSPECIFIED;
+  export type CLIENT_AUTHENTICATION_MTLS = typeof ClientAuthentication.CLIENT_AUTHENTICATION_MTLS;
+  export type CLIENT_AUTHENTICATION_PRIVATE_KEY_JWT = typeof ClientAuthentication.CLIENT_AUTHENTICATION_PRIVATE_KEY_JWT;
 }
 
 export interface SubscribeRequest {
@@ -237,6 +301,48 @@ export interface Profile {
     | undefined;
   /** At most 64. An action that none names is standard. */
   routes: Route[];
+  /** What is asked of tokens beyond their audience. Unset: nothing. */
+  tokens: TokenRules | undefined;
+}
+
+/** What a workload asks of tokens and of how they are presented. */
+export interface TokenRules {
+  /**
+   * Where callers find this workload: scheme, host, port and path prefix of its URLs as its callers see them (RFC 9449 section 4.3, `htu`). Never
+   * derived from a request. Empty: no DPoP proof can be checked, so DPoP-bound tokens are refused. At most 512 bytes.
+   */
+  externalBaseUrl: string;
+  /** Path prefix that the edge adds to the path which the application sees; empty when it passes the path on as it is. At most 512 bytes. */
+  strippedPrefix: string;
+  /** SPIFFE IDs of the proxies whose word on their client's certificate counts. At most 16. */
+  trustedHops: string[];
+  /** How they tell it. */
+  certificateHeader: CertificateHeader;
+  /** The SPIFFE ID that a trusted hop saw of us (`By` of X-Forwarded-Client-Cert); empty: the workload's own. */
+  ownId: string;
+  /** Audiences that are refused even beside ours. At most 64. */
+  deniedAudiences: string[];
+  /** Scopes that only first-party clients may use: exact, or prefixes that end in `*`. At most 64. */
+  firstPartyScopes: string[];
+  /** For actions whose route does not say. */
+  requirements: Requirements | undefined;
+}
+
+/** What a token must bring before any rule is asked. */
+export interface Requirements {
+  /** It must be bound to its sender in one of these ways; empty: a bearer token will do. */
+  senderConstraints: SenderConstraint[];
+  /** Its issuer is asked about it every time, whatever is cached (RFC 7662). */
+  introspect: boolean;
+  /** A proof must be unseen by every replica: without Redis the answer is 503. */
+  sharedReplay: boolean;
+  /** One of these authentication contexts (`acr`, RFC 9470). At most 16 of at most 256 bytes. */
+  acrValues: string[];
+  /** Longest time since the user authenticated (`auth_time`, RFC 9470 `max_age`), seconds; 0: any. */
+  maxAuthAgeS: number;
+  /** Longest time since the token was issued (`iat`), seconds; 0: any. */
+  maxTokenAgeS: number;
+  clientKind: ClientKind;
 }
 
 /** How long after the last heartbeat a sidecar still trusts what it knows of revocations, milliseconds, 1,000 to 900,000. */
@@ -251,6 +357,8 @@ export interface Route {
   /** Exact names, or prefixes that end in `*`; at most 64. The longest match decides. */
   actions: string[];
   staleness: Staleness;
+  /** Unset: those of the profile. */
+  requirements: Requirements | undefined;
 }
 
 /** Whose tokens are believed, and for what. */
@@ -275,6 +383,49 @@ export interface Issuer {
   revokedKids: string[];
   /** Which TokenIssuer says so, as `namespace/name`; empty in standalone mode. Revocations count for the issuer of the same source only. */
   source: string;
+  /** Until when tokens of this issuer may be typed `JWT` or not at all, milliseconds since the epoch; 0: never (RFC 9068 section 4). */
+  legacyTypUntilMs: number;
+  /** Clients that may use the profile's first-party scopes. At most 1000. */
+  firstPartyClients: string[];
+  /** Unset: opaque tokens are refused. */
+  introspection:
+    | Introspection
+    | undefined;
+  /** Unset: no token can be exchanged here. */
+  exchange: Exchange | undefined;
+}
+
+/** How an issuer is asked about a token (RFC 7662). */
+export interface Introspection {
+  endpoint:
+    | Endpoint
+    | undefined;
+  /** Whether tokens that are no JWT are asked about. */
+  opaque: boolean;
+  /** How long an active answer may be used, milliseconds, at most 30,000. */
+  cacheMs: number;
+}
+
+/** Where a token is exchanged for a narrower one (RFC 8693). */
+export interface Exchange {
+  endpoint: Endpoint | undefined;
+}
+
+/** An endpoint of an authorization server that wants to know who asks. */
+export interface Endpoint {
+  /** At most 2048 bytes. */
+  url: string;
+  authentication: ClientAuthentication;
+  /** `client_id` there; empty: the workload's SPIFFE ID. */
+  clientId: string;
+  /** How long to wait for an answer, milliseconds, 50 to 10,000. */
+  timeoutMs: number;
+  /** PEM certificates that sign its server, in place of the well-known authorities; at most 64 KiB. */
+  ca: string;
+  /** Plain http to loopback is allowed. Never set by an operator. */
+  insecureLoopback: boolean;
+  /** Addresses inside the cluster are allowed. */
+  privateAddresses: boolean;
 }
 
 /** The tenant is read from a claim and must be one of a closed list. */
@@ -1785,7 +1936,14 @@ export const Snapshot: MessageFns<Snapshot> = {
 };
 
 function createBaseProfile(): Profile {
-  return { audience: "", exclusiveAudience: false, maxTokenLifetimeS: 0, leases: undefined, routes: [] };
+  return {
+    audience: "",
+    exclusiveAudience: false,
+    maxTokenLifetimeS: 0,
+    leases: undefined,
+    routes: [],
+    tokens: undefined,
+  };
 }
 
 export const Profile: MessageFns<Profile> = {
@@ -1804,6 +1962,9 @@ export const Profile: MessageFns<Profile> = {
     }
     for (const v of message.routes) {
       Route.encode(v!, writer.uint32(42).fork()).join();
+    }
+    if (message.tokens !== undefined) {
+      TokenRules.encode(message.tokens, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -1859,6 +2020,280 @@ export const Profile: MessageFns<Profile> = {
             }
 
             message.routes.push(Route.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.tokens = TokenRules.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseTokenRules(): TokenRules {
+  return {
+    externalBaseUrl: "",
+    strippedPrefix: "",
+    trustedHops: [],
+    certificateHeader: 0,
+    ownId: "",
+    deniedAudiences: [],
+    firstPartyScopes: [],
+    requirements: undefined,
+  };
+}
+
+export const TokenRules: MessageFns<TokenRules> = {
+  encode(message: TokenRules, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.externalBaseUrl !== "") {
+      writer.uint32(10).string(message.externalBaseUrl);
+    }
+    if (message.strippedPrefix !== "") {
+      writer.uint32(18).string(message.strippedPrefix);
+    }
+    for (const v of message.trustedHops) {
+      writer.uint32(26).string(v!);
+    }
+    if (message.certificateHeader !== 0) {
+      writer.uint32(32).int32(message.certificateHeader);
+    }
+    if (message.ownId !== "") {
+      writer.uint32(42).string(message.ownId);
+    }
+    for (const v of message.deniedAudiences) {
+      writer.uint32(50).string(v!);
+    }
+    for (const v of message.firstPartyScopes) {
+      writer.uint32(58).string(v!);
+    }
+    if (message.requirements !== undefined) {
+      Requirements.encode(message.requirements, writer.uint32(66).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TokenRules {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTokenRules();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.externalBaseUrl = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.strippedPrefix = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.trustedHops.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.certificateHeader = reader.int32() as any;
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.ownId = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.deniedAudiences.push(reader.string());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.firstPartyScopes.push(reader.string());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.requirements = Requirements.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseRequirements(): Requirements {
+  return {
+    senderConstraints: [],
+    introspect: false,
+    sharedReplay: false,
+    acrValues: [],
+    maxAuthAgeS: 0,
+    maxTokenAgeS: 0,
+    clientKind: 0,
+  };
+}
+
+export const Requirements: MessageFns<Requirements> = {
+  encode(message: Requirements, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.senderConstraints.length !== 0) {
+      writer.uint32(10).fork();
+      for (const v of message.senderConstraints) {
+        writer.int32(v);
+      }
+      writer.join();
+    }
+    if (message.introspect !== false) {
+      writer.uint32(16).bool(message.introspect);
+    }
+    if (message.sharedReplay !== false) {
+      writer.uint32(24).bool(message.sharedReplay);
+    }
+    for (const v of message.acrValues) {
+      writer.uint32(34).string(v!);
+    }
+    if (message.maxAuthAgeS !== 0) {
+      writer.uint32(40).uint32(message.maxAuthAgeS);
+    }
+    if (message.maxTokenAgeS !== 0) {
+      writer.uint32(48).uint32(message.maxTokenAgeS);
+    }
+    if (message.clientKind !== 0) {
+      writer.uint32(56).int32(message.clientKind);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Requirements {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRequirements();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag === 8) {
+              message.senderConstraints.push(reader.int32() as any);
+
+              continue;
+            }
+
+            if (tag === 10) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.senderConstraints.push(reader.int32() as any);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.introspect = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.sharedReplay = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.acrValues.push(reader.string());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.maxAuthAgeS = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.maxTokenAgeS = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.clientKind = reader.int32() as any;
             continue;
           }
         }
@@ -1943,7 +2378,7 @@ export const Leases: MessageFns<Leases> = {
 };
 
 function createBaseRoute(): Route {
-  return { actions: [], staleness: 0 };
+  return { actions: [], staleness: 0, requirements: undefined };
 }
 
 export const Route: MessageFns<Route> = {
@@ -1953,6 +2388,9 @@ export const Route: MessageFns<Route> = {
     }
     if (message.staleness !== 0) {
       writer.uint32(16).int32(message.staleness);
+    }
+    if (message.requirements !== undefined) {
+      Requirements.encode(message.requirements, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -1986,6 +2424,14 @@ export const Route: MessageFns<Route> = {
             message.staleness = reader.int32() as any;
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.requirements = Requirements.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2000,7 +2446,19 @@ export const Route: MessageFns<Route> = {
 };
 
 function createBaseIssuer(): Issuer {
-  return { issuer: "", algorithms: [], skewS: 0, tenant: undefined, keys: undefined, revokedKids: [], source: "" };
+  return {
+    issuer: "",
+    algorithms: [],
+    skewS: 0,
+    tenant: undefined,
+    keys: undefined,
+    revokedKids: [],
+    source: "",
+    legacyTypUntilMs: 0,
+    firstPartyClients: [],
+    introspection: undefined,
+    exchange: undefined,
+  };
 }
 
 export const Issuer: MessageFns<Issuer> = {
@@ -2030,6 +2488,18 @@ export const Issuer: MessageFns<Issuer> = {
     }
     if (message.source !== "") {
       writer.uint32(66).string(message.source);
+    }
+    if (message.legacyTypUntilMs !== 0) {
+      writer.uint32(72).uint64(message.legacyTypUntilMs);
+    }
+    for (const v of message.firstPartyClients) {
+      writer.uint32(82).string(v!);
+    }
+    if (message.introspection !== undefined) {
+      Introspection.encode(message.introspection, writer.uint32(90).fork()).join();
+    }
+    if (message.exchange !== undefined) {
+      Exchange.encode(message.exchange, writer.uint32(98).fork()).join();
     }
     return writer;
   },
@@ -2109,6 +2579,272 @@ export const Issuer: MessageFns<Issuer> = {
             }
 
             message.source = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.legacyTypUntilMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.firstPartyClients.push(reader.string());
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.introspection = Introspection.decode(reader, reader.uint32());
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.exchange = Exchange.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseIntrospection(): Introspection {
+  return { endpoint: undefined, opaque: false, cacheMs: 0 };
+}
+
+export const Introspection: MessageFns<Introspection> = {
+  encode(message: Introspection, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.endpoint !== undefined) {
+      Endpoint.encode(message.endpoint, writer.uint32(10).fork()).join();
+    }
+    if (message.opaque !== false) {
+      writer.uint32(16).bool(message.opaque);
+    }
+    if (message.cacheMs !== 0) {
+      writer.uint32(24).uint32(message.cacheMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Introspection {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseIntrospection();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.endpoint = Endpoint.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.opaque = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.cacheMs = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseExchange(): Exchange {
+  return { endpoint: undefined };
+}
+
+export const Exchange: MessageFns<Exchange> = {
+  encode(message: Exchange, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.endpoint !== undefined) {
+      Endpoint.encode(message.endpoint, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Exchange {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExchange();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.endpoint = Endpoint.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseEndpoint(): Endpoint {
+  return {
+    url: "",
+    authentication: 0,
+    clientId: "",
+    timeoutMs: 0,
+    ca: "",
+    insecureLoopback: false,
+    privateAddresses: false,
+  };
+}
+
+export const Endpoint: MessageFns<Endpoint> = {
+  encode(message: Endpoint, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.url !== "") {
+      writer.uint32(10).string(message.url);
+    }
+    if (message.authentication !== 0) {
+      writer.uint32(16).int32(message.authentication);
+    }
+    if (message.clientId !== "") {
+      writer.uint32(26).string(message.clientId);
+    }
+    if (message.timeoutMs !== 0) {
+      writer.uint32(32).uint32(message.timeoutMs);
+    }
+    if (message.ca !== "") {
+      writer.uint32(42).string(message.ca);
+    }
+    if (message.insecureLoopback !== false) {
+      writer.uint32(48).bool(message.insecureLoopback);
+    }
+    if (message.privateAddresses !== false) {
+      writer.uint32(56).bool(message.privateAddresses);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Endpoint {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEndpoint();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.url = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.authentication = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.clientId = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.timeoutMs = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.ca = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.insecureLoopback = reader.bool();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.privateAddresses = reader.bool();
             continue;
           }
         }
