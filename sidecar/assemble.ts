@@ -23,6 +23,7 @@ import type { LineLog } from './record/log.ts'
 import { createMetrics } from './record/metrics.ts'
 import { createRecorder } from './record/recorder.ts'
 import { createStatus } from './record/status.ts'
+import { createTokenMetrics } from './record/token-metrics.ts'
 import { openAdmission } from './serve/admission.ts'
 import { type Checks, createChecks } from './serve/checks.ts'
 import { bind } from './token/binding.ts'
@@ -112,6 +113,7 @@ function answering(parts: Parts, around: Surroundings): Assembly {
   const { config, floor, store, feed, identity } = parts
   const { limits, logDecisions } = config
   const { wall, monotonic, sleep, report, decisions, life, draining } = around
+  const tokens = createTokenMetrics()
   const keys = createKeys({
     refresh: feed.refreshKeys,
     installed: store.installed,
@@ -133,7 +135,7 @@ function answering(parts: Parts, around: Surroundings): Assembly {
   const dropped = decisions.dropped
   const known = { ...around, store, feed, keys, floor, admission, dropped, ...(identity ? { identity } : {}) }
   const { readings, view } = createStatus(known)
-  const metrics = createMetrics(readings)
+  const metrics = createMetrics(readings, tokens)
   const record = createRecorder(metrics, logDecisions ? decisions : undefined, wall, around.format)
   const checks = createChecks(
     { decide, record, nextId: around.nextId, wall, now: monotonic, sleep, admission },

@@ -1,5 +1,7 @@
-import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { Registry } from 'prom-client'
 import { type Decided, denied, MEANING, type Reason } from '../decision.ts'
+import { counted, expose, gauge, measured, type Reading, type Sample, sample, spread } from './reading.ts'
+import { createTokenMetrics, TOKEN_REASONS, type TokenMetrics } from './token-metrics.ts'
 
 /** Plain numbers read when somebody scrapes, so that counting costs a decision an addition and nothing more. */
 export interface Readings {
@@ -45,28 +47,32 @@ export interface Metrics {
 // Seconds. A check takes tens of microseconds; what waits for keys takes longer.
 const BUCKETS = [0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1]
 const REASONS = Object.keys(MEANING) as Reason[]
-/** Denials that say something about the token itself (labels of `access_token_validation_failure_total`). */
-const TOKEN_REASONS = REASONS.slice(0, REASONS.indexOf('insufficient_scope'))
+const PROOF = 'dpop_'
+const PROOF_REASONS = REASONS.filter((reason) => reason.startsWith(PROOF))
 
 /** Metrics under the names operators look for; every label is from a closed list. */
-export function createMetrics(readings: Readings): Metrics {
+export function createMetrics(readings: Readings, tokens: TokenMetrics = createTokenMetrics()): Metrics {
   const registry = new Registry()
   const denials = new Map<Reason, number>(REASONS.map((reason) => [reason, 0]))
   let allowed = 0
-  const duration = new Histogram({
+  const duration = spread({
     name: 'portcullis_check_duration_seconds',
     help: 'Time from a decoded question to its answer.',
     buckets: BUCKETS,
-    registers: [registry],
   })
+  for (const one of [duration, ...tokens.histograms]) registry.registerMetric(one)
   const decisions = () => [
     sample(allowed, { outcome: 'allow', reason: 'allowed' }),
     ...[...denials].map(([reason, count]) => sample(count, { outcome: 'deny', reason })),
   ]
   const failures = () => TOKEN_REASONS.map((reason) => sample(denials.get(reason) ?? 0, { reason }))
+  const proofs = () =>
+    PROOF_REASONS.map((reason) => sample(denials.get(reason) ?? 0, { reason: reason.slice(PROOF.length) }))
   for (const reading of [
     counted('portcullis_decisions_total', 'Decisions by outcome and reason.', decisions),
     counted('access_token_validation_failure_total', 'Tokens refused, by reason.', failures),
+    counted('dpop_proof_failure_total', 'DPoP proofs refused, by reason without its prefix.', proofs),
+    ...tokens.readings,
     ...trustReadings(readings),
     ...pushedReadings(readings.pushed),
     ...processReadings(readings),
@@ -98,12 +104,7 @@ function trustReadings(readings: Readings): readonly Reading[] {
     counted('jwks_cache_lookups_total', 'Key lookups by result.', results),
     measured('jwks_cache_hit_ratio', 'Share of key lookups answered from memory since start.', hitRatio),
     counted('jwks_refresh_total', 'Fetches of key sets by result.', () => byResult(readings.jwksRefreshes())),
-    {
-      kind: 'gauge',
-      name: 'jwks_age_seconds',
-      help: 'Time since the last good fetch of a key set.',
-      read: ages,
-    },
+    gauge('jwks_age_seconds', 'Time since the last good fetch of a key set.', ages),
     counted('portcullis_bundle_activations_total', 'Policy bundles offered, by result.', () =>
       byResult(readings.bundleActivations()),
     ),
@@ -113,12 +114,9 @@ function trustReadings(readings: Readings): readonly Reading[] {
       readings.trustGeneration,
     ),
     measured('portcullis_ready', '1 when a check could be allowed.', () => (readings.ready() ? 1 : 0)),
-    {
-      kind: 'gauge',
-      name: 'portcullis_policy_info',
-      help: 'Revision of the application policy in use.',
-      read: () => [sample(1, { revision: readings.policyRevision() })],
-    },
+    gauge('portcullis_policy_info', 'Revision of the application policy in use.', () => [
+      sample(1, { revision: readings.policyRevision() }),
+    ]),
   ]
 }
 
@@ -130,28 +128,24 @@ function pushedReadings(pushed: Readings['pushed']): readonly Reading[] {
   }
   const leases = ({ leaseSeconds }: PushedReadings) =>
     Object.entries(leaseSeconds).map(([tier, seconds]) => sample(seconds, { tier }))
-  const gauge = (name: string, help: string, read: (now: PushedReadings) => readonly Sample[]): Reading => ({
-    kind: 'gauge',
-    name,
-    help,
-    read: when(read),
-  })
+  const told = (name: string, help: string, read: (now: PushedReadings) => readonly Sample[]) =>
+    gauge(name, help, when(read))
   return [
-    gauge('portcullis_revocation_head', 'Position in the revocation log up to which all is known.', (now) => [
+    told('portcullis_revocation_head', 'Position in the revocation log up to which all is known.', (now) => [
       sample(now.revocationHead),
     ]),
-    gauge('portcullis_revocation_entries', 'Revocations in force here.', (now) => [
+    told('portcullis_revocation_entries', 'Revocations in force here.', (now) => [
       sample(now.revocationEntries),
     ]),
-    gauge(
+    told(
       'portcullis_revocation_lease_seconds',
       'What is left of the revocation lease; at 0 actions of the tier are denied.',
       leases,
     ),
-    gauge('portcullis_feed_connected', '1 when the operator is heard on an open stream.', (now) => [
+    told('portcullis_feed_connected', '1 when the operator is heard on an open stream.', (now) => [
       sample(now.connected ? 1 : 0),
     ]),
-    ...identityReadings(gauge),
+    ...identityReadings(told),
     counted(
       'portcullis_feed_streams_total',
       'Streams opened to the operator.',
@@ -166,20 +160,20 @@ function pushedReadings(pushed: Readings['pushed']): readonly Reading[] {
 }
 
 function identityReadings(
-  gauge: (name: string, help: string, read: (now: PushedReadings) => readonly Sample[]) => Reading,
+  told: (name: string, help: string, read: (now: PushedReadings) => readonly Sample[]) => Reading,
 ): readonly Reading[] {
   const svids = ({ svidSeconds }: PushedReadings) =>
     Object.entries(svidSeconds).map(([kind, seconds]) => sample(seconds, { kind }))
   return [
-    gauge('portcullis_trust_bundle_sequence', 'Sequence of the trust bundle in use.', (now) => [
+    told('portcullis_trust_bundle_sequence', 'Sequence of the trust bundle in use.', (now) => [
       sample(now.trustSequence),
     ]),
-    gauge(
+    told(
       'portcullis_svid_seconds_to_expiry',
       'Until the identity of the sidecar or of its workload ends; 0: there is none.',
       svids,
     ),
-    gauge('portcullis_workload_api_streams', 'Open streams of the SPIFFE Workload API.', (now) => [
+    told('portcullis_workload_api_streams', 'Open streams of the SPIFFE Workload API.', (now) => [
       sample(now.workloadStreams),
     ]),
   ]
@@ -205,43 +199,4 @@ function processReadings(readings: Readings): readonly Reading[] {
     counted('portcullis_log_lines_dropped_total', 'Log lines dropped because nobody read them.', dropped),
     measured('process_resident_memory_bytes', 'Resident memory.', rss),
   ]
-}
-
-interface Sample {
-  readonly value: number
-  readonly labels: Readonly<Record<string, string>>
-}
-/** A metric whose numbers are kept elsewhere and read at each scrape. */
-interface Reading {
-  readonly kind: 'counter' | 'gauge'
-  readonly name: string
-  readonly help: string
-  readonly read: () => readonly Sample[]
-}
-
-function sample(value: number, labels: Sample['labels'] = {}): Sample {
-  return { value, labels }
-}
-
-function counted(name: string, help: string, read: () => readonly Sample[]): Reading {
-  return { kind: 'counter', name, help, read }
-}
-
-function measured(name: string, help: string, read: () => number): Reading {
-  return { kind: 'gauge', name, help, read: () => [sample(read())] }
-}
-
-function expose(registry: Registry, { kind, name, help, read }: Reading): void {
-  const labelNames = ['outcome', 'reason', 'result', 'issuer', 'revision', 'tier', 'kind']
-  const Metric = kind === 'counter' ? Counter : Gauge
-  new Metric({
-    name,
-    help,
-    labelNames,
-    registers: [registry],
-    collect() {
-      this.reset()
-      for (const { value, labels } of read()) this.inc(labels, value)
-    },
-  })
 }
