@@ -1,5 +1,6 @@
 import { JWKS_LIMITS, parseJwks } from '../contracts/jwks.ts'
 import type { Config } from './config.ts'
+import { explainTerms, explainTokens } from './config-explained.ts'
 import type { InjectedConfig } from './config-injected.ts'
 import { readBounded } from './feed/bounded-file.ts'
 import { readBundle } from './feed/bundle-files.ts'
@@ -19,7 +20,9 @@ export async function checkConfig(config: Config, say: (line: string) => void): 
     const problem = await keysProblem(issuer)
     sound &&= !problem
     say(`issuer ${issuer.issuer}: ${[...issuer.algorithms].join(', ')}; ${problem || keysFrom(issuer)}`)
+    for (const line of explainTerms(issuer)) say(`  ${line}`)
   }
+  for (const line of explainTokens(trust)) say(line)
   try {
     const files = await readBundle(trust.policyPath)
     const { revision } = await prepareBundle(

@@ -1,4 +1,5 @@
 import { ALGORITHMS, type Algorithm, algorithmNamed } from '../contracts/jwks.ts'
+import { readTerms, TERMS_MEMBERS } from './config-endpoints.ts'
 import {
   complain,
   fromBase,
@@ -10,13 +11,7 @@ import {
   readObject,
   readText,
 } from './config-reader.ts'
-import {
-  type JwksLocation,
-  NO_TERMS,
-  SNAPSHOT_LIMITS,
-  type StandaloneIssuer,
-  type TenantBinding,
-} from './settings.ts'
+import { type JwksLocation, SNAPSHOT_LIMITS, type StandaloneIssuer, type TenantBinding } from './settings.ts'
 
 /** What an entry needs to know of the rest of the file. */
 export interface Surroundings {
@@ -34,6 +29,7 @@ const ISSUER_MEMBERS = [
   'tenant',
   'allowInsecureLoopback',
   'allowPrivateAddresses',
+  ...TERMS_MEMBERS,
 ]
 
 export function readIssuers(
@@ -84,6 +80,7 @@ function readIssuer(
     join(path, 'allowPrivateAddresses'),
     false,
   )
+  const terms = readTerms(reader, fields, path)
   if (location && location.kind !== 'file')
     requireTls(reader, location.uri, insecureLoopback, join(path, 'jwks'))
   if (!issuer || !location || !tenant) return undefined
@@ -96,7 +93,7 @@ function readIssuer(
     refreshMs,
     skewS,
     tenant,
-    terms: NO_TERMS,
+    terms,
   }
 }
 

@@ -87,6 +87,35 @@ export function readList(
   return []
 }
 
+/** A list of texts that differ; none at all where it is not given. */
+export function readWords(
+  reader: Reader,
+  value: unknown,
+  path: string,
+  { what, most, form }: ListOf & { readonly form: RegExp },
+): readonly string[] {
+  if (value === undefined) return []
+  const items = readList(reader, value, path, { what, most })
+  const words = items.filter((item) => typeof item === 'string' && form.test(item))
+  if (words.length !== items.length) complain(reader, path, `each must be one of the ${what}`)
+  if (new Set(words).size !== words.length) complain(reader, path, 'has a value twice; keep one')
+  return words as readonly string[]
+}
+
+/** One of a few words, as what it stands for. */
+export function readChoice<T>(
+  reader: Reader,
+  value: unknown,
+  path: string,
+  { words, fallback }: { readonly words: Readonly<Record<string, T>>; readonly fallback: T },
+): T {
+  if (value === undefined) return fallback
+  const chosen = typeof value === 'string' && Object.hasOwn(words, value) ? words[value] : undefined
+  if (chosen !== undefined) return chosen
+  complain(reader, path, `must be one of: ${Object.keys(words).join(', ')}`)
+  return fallback
+}
+
 /** A file mode written in octal as text, such as "0660": YAML would read a bare 0660 as a decimal number. */
 export function readMode(reader: Reader, value: unknown, path: string, fallback: number): number {
   if (value === undefined) return fallback

@@ -15,6 +15,7 @@ import {
   readObject,
   readText,
 } from './config-reader.ts'
+import { readRoutes, readTokens } from './config-tokens.ts'
 import type { StandaloneConfig } from './settings.ts'
 
 /** Where and how checks are answered, in either mode. */
@@ -116,6 +117,8 @@ const ROOT_MEMBERS = [
   'audience',
   'exclusiveAudience',
   'issuers',
+  'tokens',
+  'routes',
   'policy',
   'limits',
   'log',
@@ -166,6 +169,8 @@ function build(reader: Reader, root: Fields, base: string): Config | undefined {
     )
   }
   const issuers = readIssuers(reader, root['issuers'], { refreshMs: limits.jwksRefreshSeconds * 1000, base })
+  const tokens = readTokens(reader, root['tokens'])
+  const routes = readRoutes(reader, root['routes'])
   const policy = readObject(reader, root['policy'], 'policy', ['path'])
   const policyPath = readText(
     reader,
@@ -182,8 +187,8 @@ function build(reader: Reader, root: Fields, base: string): Config | undefined {
     maxTokenLifetimeS: limits.maxTokenLifetimeSeconds,
     issuers,
     policyPath: fromBase(policyPath, base),
-    routes: [],
-    tokens: undefined,
+    routes,
+    tokens,
     jwksStaleMs: limits.jwksStaleSeconds * 1000,
   }
   return { unix, tcp, admin, trust, limits, logDecisions }

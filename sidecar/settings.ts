@@ -14,6 +14,33 @@ export const SNAPSHOT_LIMITS = {
   lifetimeS: [60, 86_400],
 } as const
 
+/** What a workload may ask of tokens. Entries, characters, seconds. */
+export const TOKEN_RULE_LIMITS = {
+  hops: 16,
+  deniedAudiences: 64,
+  firstPartyScopes: 64,
+  acrValues: 16,
+  acr: 256,
+  ageS: 31_622_400,
+} as const
+
+/** What may be said of an endpoint of an authorization server. Characters, bytes, milliseconds. */
+export const ENDPOINT_LIMITS = {
+  url: 2048,
+  clientId: 512,
+  caBytes: 64 * 1024,
+  timeoutMs: [50, 10_000],
+  cacheMs: 30_000,
+} as const
+
+/** Routes of a profile. Milliseconds, entries, characters of an action or prefix. */
+export const TIER_LIMITS = {
+  leaseMs: [1_000, 900_000],
+  routes: 64,
+  actions: 64,
+  action: 256,
+} as const
+
 /** Beliefs that a configuration file states, as opposed to an operator. */
 export interface StandaloneConfig {
   readonly audience: string

@@ -4,6 +4,7 @@ import {
   type Exchange as ExchangeMessage,
   type Introspection as IntrospectionMessage,
 } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
+import { ENDPOINT_LIMITS } from '../settings.ts'
 
 /** An endpoint of an authorization server that wants to know who asks (feed.proto, Endpoint). */
 export interface Endpoint {
@@ -31,14 +32,6 @@ export interface Introspection {
 export interface Exchange {
   readonly endpoint: Endpoint
 }
-
-export const ENDPOINT_LIMITS = {
-  url: 2048,
-  clientId: 512,
-  caBytes: 64 * 1024,
-  timeoutMs: [50, 10_000],
-  cacheMs: 30_000,
-} as const
 
 export function parseIntrospection(
   message: IntrospectionMessage | undefined,

@@ -1,4 +1,5 @@
 import { type Profile, type Route, Staleness } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
+import { TIER_LIMITS } from '../settings.ts'
 import { createRouteMatch } from './route-match.ts'
 
 /** How long revocations may be unconfirmed, by action. */
@@ -9,14 +10,6 @@ export interface Tiers {
   /** Milliseconds for this action: by the longest match among the routes, else standard. */
   leaseMs(action: string): number
 }
-
-export const TIER_LIMITS = {
-  leaseMs: [1_000, 900_000],
-  routes: 64,
-  actions: 64,
-  /** Characters of an action or prefix. */
-  action: 256,
-} as const
 
 /** Reads the leases and routes of a profile: tiers, `undefined` when nothing is pushed (standalone), or every problem. */
 export function parseTiers(profile: Profile | undefined): Tiers | undefined | readonly string[] {

@@ -6,7 +6,7 @@ import {
   SenderConstraint,
   type TokenRules as TokenRulesMessage,
 } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
-import { SNAPSHOT_LIMITS } from '../settings.ts'
+import { SNAPSHOT_LIMITS, TOKEN_RULE_LIMITS } from '../settings.ts'
 import { createRouteMatch } from './route-match.ts'
 
 /** What a workload asks of tokens beyond their audience (feed.proto, TokenRules). */
@@ -55,15 +55,6 @@ export const NO_REQUIREMENTS: Requirements = Object.freeze({
   maxTokenAgeS: 0,
   clientKind: 'any',
 })
-
-export const TOKEN_RULE_LIMITS = {
-  hops: 16,
-  deniedAudiences: 64,
-  firstPartyScopes: 64,
-  acrValues: 16,
-  acr: 256,
-  ageS: 31_622_400,
-} as const
 
 /** Reads what a profile asks of tokens: the rules, or every problem with its path. */
 export function parseTokenRules(profile: Profile | undefined): TokenRules | readonly string[] {

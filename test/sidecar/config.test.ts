@@ -2,6 +2,7 @@
 import { expect, test } from 'vitest'
 import { stringify } from 'yaml'
 import { configPath, parseConfig, readConfig } from '../../sidecar/config.ts'
+import { NO_TERMS } from '../../sidecar/settings.ts'
 import { configOf, GOOD, ISSUER, parse, problemsOf, type Tree } from './configs.ts'
 
 test('the smallest configuration is completed with safe defaults', () => {
@@ -23,8 +24,11 @@ test('the smallest configuration is completed with safe defaults', () => {
           refreshMs: 300_000,
           skewS: 60,
           tenant: { $case: 'fixedTenant', fixedTenant: 'acme' },
+          terms: NO_TERMS,
         },
       ],
+      tokens: undefined,
+      routes: [],
       policyPath: '/base/bundle',
       jwksStaleMs: 86_400_000,
     },
