@@ -29,7 +29,7 @@ import { type Checks, createChecks } from './serve/checks.ts'
 import { bind } from './token/binding.ts'
 import { present } from './token/credentials.ts'
 import { standing } from './token/standing.ts'
-import { createVerify } from './token/verify.ts'
+import { createProve, createVerify } from './token/verify.ts'
 import { createFedTrust } from './trust/fed.ts'
 import { createInstall } from './trust/install.ts'
 import { createKeys } from './trust/keys.ts'
@@ -124,7 +124,7 @@ function answering(parts: Parts, around: Surroundings): Assembly {
   const decide = createDecide({
     current: store.current,
     present,
-    verify: createVerify(keys.find),
+    verify: createVerify(createProve(keys.find)),
     bind,
     standing,
     judge: createJudge(floor),

@@ -64,13 +64,14 @@ export interface StandaloneIssuer extends JwksSourceConfig {
 /** What is believed of an issuer beyond its keys and tenants, in the form the feed carries. */
 export type IssuerTerms = Pick<
   IssuerMessage,
-  'legacyTypUntilMs' | 'firstPartyClients' | 'introspection' | 'exchange'
+  'legacyTypUntilMs' | 'firstPartyClients' | 'introspection' | 'exchange' | 'client'
 >
 export const NO_TERMS: IssuerTerms = Object.freeze({
   legacyTypUntilMs: 0,
   firstPartyClients: [],
   introspection: undefined,
   exchange: undefined,
+  client: false,
 })
 
 /** Which tenants an issuer may speak for, in the form the feed carries. */

@@ -72,6 +72,7 @@ function resolve({ spec }: TokenIssuer, key: string, { keySets }: Cluster): Reso
       firstPartyClients: [],
       introspection: undefined,
       exchange: undefined,
+      client: false,
     },
   }
 }

@@ -1,27 +1,17 @@
-import type { VerificationKey } from '../../contracts/jwks.ts'
 import type { Reason } from '../decision.ts'
-import type { Json } from '../request.ts'
-import type { Issuer, Snapshot } from '../trust/snapshot.ts'
-import type { ParsedJwt } from './jwt.ts'
+import type { Json, JsonObject } from '../request.ts'
+import {
+  audiencesOf,
+  CHECK_NAMES,
+  type Check,
+  type Evidence,
+  isName,
+  isNumericDate,
+  type KeyedEvidence,
+} from './evidence.ts'
+import { LEGACY_FORBIDS } from './profiles.ts'
 
-/** What a check may look at. Time is whole seconds since the epoch (RFC 7519 section 2, NumericDate). */
-export interface Evidence {
-  readonly jwt: ParsedJwt
-  readonly issuer: Issuer
-  readonly trust: Snapshot
-  readonly atS: number
-}
-export interface KeyedEvidence extends Evidence {
-  readonly key: VerificationKey
-}
-
-export interface Check<E> {
-  readonly name: string
-  readonly source: string
-  readonly refusal: (evidence: E) => Reason | undefined
-}
-
-/** The eight checks of an access token, in order; the first four choose and find the key, the others need it. */
+/** The checks of any token, in order, as its profile has them; the first four choose and find the key, the others need it. */
 export const CHECKS_BEFORE_KEY: readonly Check<Evidence>[] = [
   { name: 'typ', source: 'RFC 9068 section 4, RFC 8725 section 3.11', refusal: wrongType },
   { name: 'alg', source: 'RFC 8725 section 3.1', refusal: wrongAlgorithm },
@@ -33,19 +23,48 @@ export const CHECKS_AFTER_KEY: readonly Check<KeyedEvidence>[] = [
   { name: 'aud', source: 'RFC 9068 section 4, RFC 8725 section 3.9', refusal: wrongAudience },
   { name: 'time', source: 'RFC 7519 sections 4.1.4 to 4.1.6', refusal: outOfTime },
   { name: 'identity', source: 'RFC 9068 section 2.2', refusal: incompleteIdentity },
+  { name: 'shape', source: 'RFC 8725 section 3.12', refusal: anotherKind },
 ]
 
-function wrongType({ jwt }: Evidence): Reason | undefined {
-  return jwt.header.type === 'at+jwt' ? undefined : 'typ_mismatch'
+/** One bit for each check. */
+const BIT = Object.fromEntries(CHECK_NAMES.map((name, at) => [name, 1 << at])) as Readonly<
+  Record<(typeof CHECK_NAMES)[number], number>
+>
+/** All of them: what must have been made before anything is called verified. */
+export const EVERY_CHECK = 2 ** CHECK_NAMES.length - 1
+
+/** Makes the checks in order: the first refusal, or the bits of those that were made. */
+export function make<E>(checks: readonly Check<E>[], evidence: E): Reason | number {
+  let made = 0
+  for (const { name, refusal } of checks) {
+    const reason = refusal(evidence)
+    if (reason) return reason
+    made |= BIT[name]
+  }
+  return made
+}
+
+function wrongType({ jwt, profile, issuer, atS }: Evidence): Reason | undefined {
+  const { type } = jwt.header
+  if (profile.types.has(type)) return undefined
+  const inTime = profile.mayLackType && atS * 1000 < issuer.legacyTypUntil
+  return inTime && isUntyped(type) ? undefined : 'typ_mismatch'
+}
+
+// `JWT` says no more than nothing (RFC 8725 section 3.11).
+function isUntyped(type: string): boolean {
+  return type === '' || type === 'jwt'
 }
 
 function wrongAlgorithm({ jwt, issuer }: Evidence): Reason | undefined {
   return issuer.algorithms.has(jwt.header.algorithm) ? undefined : 'alg_not_allowed'
 }
 
-// Byte for byte (RFC 8414 section 2, no normalisation): a look-alike that a URL parser would fold is another issuer.
-function wrongIssuer({ jwt, issuer }: Evidence): Reason | undefined {
-  return jwt.claims['iss'] === issuer.issuer ? undefined : 'iss_unknown'
+// Byte for byte (RFC 8414 section 2, no normalisation): a look-alike that a URL parser would fold is another issuer. And a client
+// speaks for itself alone: its keys make no tokens of an authorization server, nor the other way round.
+function wrongIssuer({ jwt, issuer, profile }: Evidence): Reason | undefined {
+  const speaks = issuer.client === (profile.signer === 'client')
+  return speaks && jwt.claims['iss'] === issuer.issuer ? undefined : 'iss_unknown'
 }
 
 function noKeyNamed({ jwt }: Evidence): Reason | undefined {
@@ -57,45 +76,87 @@ function notGenuine({ jwt, key }: KeyedEvidence): Reason | undefined {
   return key.verify(jwt.signed, jwt.signature) ? undefined : 'sig_invalid'
 }
 
-function wrongAudience({ jwt, trust }: Evidence): Reason | undefined {
-  const aud = jwt.claims['aud']
+// A single text is compared whole: `includes` on it would be a substring match.
+function wrongAudience({ jwt, trust, profile, expected }: KeyedEvidence): Reason | undefined {
+  const { aud } = jwt.claims
   if (aud === undefined) return 'aud_missing'
-  // A string is compared whole: `includes` on it would be a substring match.
-  if (typeof aud === 'string') return aud === trust.audience ? undefined : 'aud_mismatch'
-  if (!isStringList(aud) || aud.length === 0) return 'aud_invalid'
-  if (!aud.includes(trust.audience)) return 'aud_mismatch'
-  return trust.exclusiveAudience && aud.some((one) => one !== trust.audience)
-    ? 'aud_not_exclusive'
-    : undefined
+  const audiences = audiencesOf(aud)
+  if (!audiences) return 'aud_invalid'
+  const { deniedAudiences } = trust.tokens
+  if (deniedAudiences.size > 0 && audiences.some((one) => deniedAudiences.has(one))) return 'aud_denied'
+  const wanted = profile.audience === 'ours' ? trust.audience : expected.clientId
+  if (wanted === '' || !audiences.includes(wanted)) return 'aud_mismatch'
+  const exclusive = profile.audience === 'client' || trust.exclusiveAudience
+  if (!exclusive || audiences.length === 1) return undefined
+  const known = (one: string) => one === wanted || expected.otherAudiences.includes(one)
+  return audiences.every(known) ? undefined : 'aud_not_exclusive'
 }
 
-function outOfTime({ jwt, issuer, trust, atS }: Evidence): Reason | undefined {
+function outOfTime(evidence: KeyedEvidence): Reason | undefined {
+  const { jwt, issuer, profile, atS } = evidence
   const { exp, iat, nbf } = jwt.claims
-  if (exp === undefined) return 'exp_missing'
-  if (!isNumericDate(exp)) return 'exp_invalid'
-  if (iat === undefined) return 'iat_missing'
-  if (!isNumericDate(iat)) return 'claim_invalid'
+  if (exp === undefined && profile.lifetime.exp === 'required') return 'exp_missing'
+  if (exp !== undefined && !isNumericDate(exp)) return 'exp_invalid'
+  if (iat === undefined && profile.lifetime.iat === 'required') return 'iat_missing'
+  if (iat !== undefined && !isNumericDate(iat)) return 'claim_invalid'
   if (nbf !== undefined && !isNumericDate(nbf)) return 'claim_invalid'
-  if (exp <= iat) return 'exp_invalid'
-  if (exp <= atS - issuer.skewS) return 'expired'
-  if (iat > atS + issuer.skewS) return 'iat_future'
+  if (exp !== undefined && iat !== undefined && exp <= iat) return 'exp_invalid'
+  if (exp !== undefined && exp <= atS - issuer.skewS) return 'expired'
+  if (iat !== undefined && iat > atS + issuer.skewS) return 'iat_future'
   if (nbf !== undefined && nbf > atS + issuer.skewS) return 'nbf_future'
-  return exp - iat > trust.maxTokenLifetimeS ? 'lifetime_too_long' : undefined
+  return lastsTooLong(evidence, iat, exp)
 }
 
-const IDENTITY = ['sub', 'client_id', 'jti'] as const
-const MAX_IDENTITY_LENGTH = 256
+function lastsTooLong(
+  { issuer, profile, trust, atS }: KeyedEvidence,
+  iat: number | undefined,
+  exp: number | undefined,
+): Reason | undefined {
+  const { countsFrom, longestS } = profile.lifetime
+  const longest = longestS(trust)
+  // Without an end of its own it ends when the longest one would.
+  if (exp === undefined)
+    return iat !== undefined && iat > atS - issuer.skewS - longest ? undefined : 'expired'
+  const start = countsFrom === 'iat' && iat !== undefined ? iat : atS + issuer.skewS
+  return exp - start > longest ? 'lifetime_too_long' : undefined
+}
 
-function incompleteIdentity({ jwt: { claims } }: Evidence): Reason | undefined {
-  for (const name of IDENTITY) {
-    const value = claims[name]
+function incompleteIdentity({ jwt, profile }: KeyedEvidence): Reason | undefined {
+  const { claims } = jwt
+  const legacy = isLegacy(profile, jwt.header)
+  for (const name of profile.requires) {
+    const value = legacy && name === 'client_id' ? clientOf(claims) : claims[name]
     if (value === undefined) return 'claim_missing'
-    if (typeof value !== 'string' || value === '' || value.length > MAX_IDENTITY_LENGTH)
-      return 'claim_invalid'
+    if (!isName(value)) return 'claim_invalid'
   }
+  if (!profile.grants) return undefined
   const { scope, roles } = claims
   if (scope !== undefined && !isScope(scope)) return 'claim_invalid'
   if (roles !== undefined && !isRoleList(roles)) return 'claim_invalid'
+  return undefined
+}
+
+function isLegacy(profile: Evidence['profile'], header: { readonly type: string }): boolean {
+  return profile.mayLackType && !profile.types.has(header.type)
+}
+
+// Providers from before RFC 9068 name the client in `azp`. Both names, and different clients, is nobody.
+function clientOf({ client_id, azp }: JsonObject): Json | undefined {
+  if (client_id === undefined) return azp
+  return azp === undefined || azp === client_id ? client_id : null
+}
+
+// What a token that says its type is free to carry, one that does not may have been made for something else.
+function anotherKind(evidence: KeyedEvidence): Reason | undefined {
+  const { jwt, profile } = evidence
+  const { claims } = jwt
+  if (profile.forbids.some((name) => Object.hasOwn(claims, name))) return 'typ_mismatch'
+  if (isLegacy(profile, jwt.header) && LEGACY_FORBIDS.some((name) => Object.hasOwn(claims, name)))
+    return 'typ_mismatch'
+  for (const rule of profile.rules) {
+    const reason = rule(evidence)
+    if (reason) return reason
+  }
   return undefined
 }
 
@@ -106,10 +167,6 @@ function isScope(value: Json): value is string {
   )
 }
 
-function isStringList(value: Json): value is readonly string[] {
-  return Array.isArray(value) && value.every((item) => typeof item === 'string')
-}
-
 // RFC 9068 section 2.2.3.1: plain values, or SCIM's complex ones (RFC 7643 section 4.1.2), whose value is in `value`.
 function isRoleList(value: Json): boolean {
   return Array.isArray(value) && value.every((item) => typeof item === 'string' || isComplexValue(item))
@@ -117,9 +174,4 @@ function isRoleList(value: Json): boolean {
 
 function isComplexValue(item: Json): boolean {
   return typeof item === 'object' && item !== null && 'value' in item && typeof item['value'] === 'string'
-}
-
-// 1e999 parses to Infinity and never expires; fractions and values past 2^53 are read differently by different parsers.
-function isNumericDate(value: Json): value is number {
-  return typeof value === 'number' && Number.isSafeInteger(value) && value > 0
 }

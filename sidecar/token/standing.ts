@@ -30,7 +30,9 @@ export function isPrincipal(value: unknown): value is Principal {
 /** Claims whose presence and types token/checks.ts has proven (row "identity" and row "time"). */
 interface AccessClaims {
   readonly sub: string
-  readonly client_id: string
+  readonly client_id?: string
+  /** Names the client where a provider from before RFC 9068 leaves `client_id` out. */
+  readonly azp?: string
   readonly jti: string
   readonly iat: number
   readonly exp: number
@@ -63,9 +65,9 @@ class RecognisedPrincipal implements Principal {
   ) {
     this.issuer = issuer
     this.subject = claims.sub
-    this.clientId = claims.client_id
+    this.clientId = claims.client_id ?? claims.azp ?? ''
     this.tenant = tenant
-    this.kind = claims.sub === claims.client_id ? 'machine' : 'user'
+    this.kind = claims.sub === this.clientId ? 'machine' : 'user'
     this.scopes = claims.scope ? claims.scope.split(' ') : NONE
     this.roles = claims.roles?.map((role) => (typeof role === 'string' ? role : role.value)) ?? NONE
     this.issuedAt = claims.iat

@@ -2,27 +2,35 @@ import type { VerificationKey } from '../../contracts/jwks.ts'
 import { type Denial, denied, deny, type Reason } from '../decision.ts'
 import type { JsonObject, Moment } from '../request.ts'
 import type { Issuer, Snapshot } from '../trust/snapshot.ts'
+import { CHECKS_AFTER_KEY, CHECKS_BEFORE_KEY, EVERY_CHECK, make } from './checks.ts'
+import type { Presented } from './credentials.ts'
 import {
-  CHECKS_AFTER_KEY,
-  CHECKS_BEFORE_KEY,
   type Check,
   type Evidence,
+  type Expected,
   type KeyedEvidence,
-} from './checks.ts'
-import type { Presented } from './credentials.ts'
+  NOTHING_EXPECTED,
+  type Profile,
+  type ProfileName,
+} from './evidence.ts'
 import { type HeaderMemo, type JoseHeader, type ParsedJwt, parseJwt, rememberHeader } from './jwt.ts'
+import { PROFILES } from './profiles.ts'
 
-/** A token of a believed issuer that passed every check. Made here only. */
-export interface VerifiedToken {
+/** A token of a believed issuer that passed every check of one profile. Made here only. */
+export interface ProvenToken<Name extends ProfileName = ProfileName> {
+  readonly profile: Name
   readonly claims: JsonObject
   /** The claims as their issuer stated them: strict JSON text. */
   readonly claimsJson: string
   /** Key that signed it; empty for a token that its issuer was asked about. */
   readonly kid: string
   readonly issuer: Issuer
-  readonly [verified]: true
+  readonly [proven]: true
 }
-declare const verified: unique symbol
+declare const proven: unique symbol
+
+/** An access token: the only kind that gives access. */
+export type VerifiedToken = ProvenToken<'access_token'>
 
 /** Finds the key, waiting for a refresh of the issuer's set if its `kid` is new. */
 export type FindKey = (
@@ -31,6 +39,18 @@ export type FindKey = (
   at: Moment,
   signal: () => AbortSignal,
 ) => VerificationKey | Denial | Promise<VerificationKey | Denial>
+
+/** One token, and what it is to be. */
+export interface Inquiry<Name extends ProfileName = ProfileName> {
+  readonly token: Buffer
+  readonly profile: Profile & { readonly name: Name }
+  readonly expected: Expected
+  readonly trust: Snapshot
+  readonly at: Moment
+  readonly signal: () => AbortSignal
+}
+export type Proven<Name extends ProfileName> = ProvenToken<Name> | Denial
+export type Prove = <Name extends ProfileName>(inquiry: Inquiry<Name>) => Proven<Name> | Promise<Proven<Name>>
 
 export type Verify = (
   presented: Presented,
@@ -46,26 +66,36 @@ export interface ChecksTable {
 }
 const ALL_CHECKS: ChecksTable = { beforeKey: CHECKS_BEFORE_KEY, afterKey: CHECKS_AFTER_KEY }
 
-/** Local verification of an RFC 9068 access token. Opaque tokens are refused until introspection is served. */
-export function createVerify(findKey: FindKey, checks: ChecksTable = ALL_CHECKS): Verify {
+/** Verification of what a request presented: an RFC 9068 access token. Opaque tokens are refused until introspection is served. */
+export function createVerify(prove: Prove): Verify {
+  const { access_token: profile } = PROFILES
+  return ({ token }, trust, at, signal) =>
+    prove({ token, profile, expected: NOTHING_EXPECTED, trust, at, signal })
+}
+
+/** The one verifier of signed tokens, whatever their profile. */
+export function createProve(findKey: FindKey, checks: ChecksTable = ALL_CHECKS): Prove {
   const memo = createHeaderMemo()
-  return (presented, trust, at, signal) => {
-    const jwt = parseJwt(presented.token, memo)
+  return <Name extends ProfileName>(inquiry: Inquiry<Name>) => {
+    const { token, profile, expected, trust, at, signal } = inquiry
+    const jwt = parseJwt(token, memo)
     if (denied(jwt)) return jwt
     const issuer = believedIssuer(jwt, trust)
     if (typeof issuer === 'string') return deny(issuer)
 
-    const evidence = { jwt, issuer, trust, atS: Math.floor(at / 1000) }
-    const early = firstRefusal(checks.beforeKey, evidence)
-    if (early) return deny(early)
+    const evidence = { jwt, profile, expected, issuer, trust, atS: Math.floor(at / 1000) }
+    const early = make(checks.beforeKey, evidence)
+    if (typeof early === 'string') return deny(early)
 
-    const judgeWith = (key: VerificationKey | Denial): Verified => {
+    const judgeWith = (key: VerificationKey | Denial): Proven<Name> => {
       if (denied(key)) return key
-      const late = firstRefusal(checks.afterKey, { ...evidence, key })
-      if (late) return deny(late)
+      const late = make(checks.afterKey, { ...evidence, key })
+      if (typeof late === 'string') return deny(late)
+      // Not "none refused" but "each one was made": a check that is left out by mistake vouches for nothing.
+      if ((early | late) !== EVERY_CHECK) return deny('internal')
       rememberHeader(jwt, memo)
       const { claims, claimsJson, header } = jwt
-      return { claims, claimsJson, kid: header.kid, issuer } as VerifiedToken
+      return { profile: profile.name, claims, claimsJson, kid: header.kid, issuer } as ProvenToken<Name>
     }
     // A known key, which is nearly always, costs no turn of the event loop.
     const found = findKey(issuer, jwt.header, at, signal)
@@ -78,14 +108,6 @@ function believedIssuer(jwt: ParsedJwt, trust: Snapshot): Issuer | Reason {
   const iss = jwt.claims['iss']
   if (iss === undefined) return 'iss_missing'
   return (typeof iss === 'string' && trust.issuers.get(iss)) || 'iss_unknown'
-}
-
-function firstRefusal<E>(checks: readonly Check<E>[], evidence: E): Reason | undefined {
-  for (const check of checks) {
-    const reason = check.refusal(evidence)
-    if (reason) return reason
-  }
-  return undefined
 }
 
 const MEMO_ENTRIES = 256

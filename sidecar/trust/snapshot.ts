@@ -59,6 +59,8 @@ export interface Issuer {
   readonly introspection: Introspection | undefined
   /** `undefined`: no token can be exchanged here. */
   readonly exchange: Exchange | undefined
+  /** Its keys are those of an OAuth client, which signs assertions and requests about itself and no tokens. */
+  readonly client: boolean
 }
 
 /** Which tenants an issuer may speak for: one, or those of a closed list that a claim names. */
@@ -150,6 +152,7 @@ function parseIssuer(message: IssuerMessage, before: Issuer | undefined): Issuer
   return {
     ...{ issuer, source, algorithms, skewS, tenant, keys, legacyTypUntil, introspection, exchange },
     firstPartyClients: new Set(firstPartyClients),
+    client: message.client,
   }
 }
 

@@ -8,7 +8,7 @@ import type { Installed, RefreshKeys } from '../../sidecar/ports.ts'
 import { bind } from '../../sidecar/token/binding.ts'
 import { present } from '../../sidecar/token/credentials.ts'
 import { standing } from '../../sidecar/token/standing.ts'
-import { createVerify } from '../../sidecar/token/verify.ts'
+import { createProve, createVerify } from '../../sidecar/token/verify.ts'
 import { createKeys } from '../../sidecar/trust/keys.ts'
 import { signingKey } from '../fixtures/keys.ts'
 import { PATIENT } from '../fixtures/pipeline.ts'
@@ -69,7 +69,7 @@ export async function openFedArena({ refresh, first, silent }: FedPlan = {}): Pr
   const steps: Steps = {
     current: store.current,
     present,
-    verify: createVerify(keys.find),
+    verify: createVerify(createProve(keys.find)),
     bind,
     standing,
     judge: createJudge(floor),

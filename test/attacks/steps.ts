@@ -11,7 +11,7 @@ import { readRequest } from '../../sidecar/serve/codec.ts'
 import { bind } from '../../sidecar/token/binding.ts'
 import { present } from '../../sidecar/token/credentials.ts'
 import { standing } from '../../sidecar/token/standing.ts'
-import { createVerify } from '../../sidecar/token/verify.ts'
+import { createProve, createVerify } from '../../sidecar/token/verify.ts'
 import { createKeys } from '../../sidecar/trust/keys.ts'
 import type { Snapshot } from '../../sidecar/trust/snapshot.ts'
 import { createTrustStore } from '../../sidecar/trust/store.ts'
@@ -49,7 +49,7 @@ export async function openSteps(plan: Partial<PipelinePlan> = {}): Promise<OpenS
   const steps = {
     current,
     present,
-    verify: createVerify(keys.find),
+    verify: createVerify(createProve(keys.find)),
     bind,
     standing,
     judge: createJudge(floor),

@@ -1,4 +1,4 @@
-// The eight checks, one table a rule, asked of the whole road with tokens made at a known second.
+// The nine checks, one table a rule, asked of the whole road with tokens made at a known second.
 import { beforeAll, describe, expect, test } from 'vitest'
 import { CHECKS_AFTER_KEY, CHECKS_BEFORE_KEY } from '../../../sidecar/token/checks.ts'
 import { signingKey } from '../../fixtures/keys.ts'
@@ -13,7 +13,7 @@ beforeAll(async () => {
 
 const claims = (members: Members) => desk.verdict({ claims: members })
 
-test('the table has eight rows, each with a name of its own and the rule that it follows', () => {
+test('001-02 001-21: the table has nine rows, each with a name of its own and the rule that it follows', () => {
   const rows = [...CHECKS_BEFORE_KEY, ...CHECKS_AFTER_KEY].map(({ name, source }) => ({ name, source }))
   expect(rows.map(({ name }) => name)).toEqual([
     'typ',
@@ -24,6 +24,7 @@ test('the table has eight rows, each with a name of its own and the rule that it
     'aud',
     'time',
     'identity',
+    'shape',
   ])
   for (const { source } of rows) expect(source).toMatch(/RFC \d{4} section/)
 })

@@ -392,7 +392,14 @@ export interface Issuer {
     | Introspection
     | undefined;
   /** Unset: no token can be exchanged here. */
-  exchange: Exchange | undefined;
+  exchange:
+    | Exchange
+    | undefined;
+  /**
+   * Its keys are those of an OAuth client, and `issuer` is its `client_id`: it signs assertions (RFC 7523) and request objects (RFC 9101)
+   * about itself, and no tokens.
+   */
+  client: boolean;
 }
 
 /** How an issuer is asked about a token (RFC 7662). */
@@ -2458,6 +2465,7 @@ function createBaseIssuer(): Issuer {
     firstPartyClients: [],
     introspection: undefined,
     exchange: undefined,
+    client: false,
   };
 }
 
@@ -2500,6 +2508,9 @@ export const Issuer: MessageFns<Issuer> = {
     }
     if (message.exchange !== undefined) {
       Exchange.encode(message.exchange, writer.uint32(98).fork()).join();
+    }
+    if (message.client !== false) {
+      writer.uint32(104).bool(message.client);
     }
     return writer;
   },
@@ -2611,6 +2622,14 @@ export const Issuer: MessageFns<Issuer> = {
             }
 
             message.exchange = Exchange.decode(reader, reader.uint32());
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.client = reader.bool();
             continue;
           }
         }
