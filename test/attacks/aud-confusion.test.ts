@@ -57,7 +57,7 @@ const WRONG = [
   [1],
 ]
 
-describe('row 42: an audience that only looks like ours', () => {
+describe('attack 42: an audience that only looks like ours', () => {
   refuses(
     arena,
     spellings(TEXT, (aud) => [`aud ${JSON.stringify(aud)}`, { claims: { aud } }, 'aud_mismatch']),

@@ -17,7 +17,7 @@ const claims = JSON.stringify(goodClaims(AT_S))
 const encoded = base64url(Buffer.from(claims))
 const crit = { b64: false, crit: ['b64'] }
 
-describe('row 20: a payload that is not encoded (RFC 7797)', () => {
+describe('attack 20: a payload that is not encoded (RFC 7797)', () => {
   refuses(arena, [
     ['b64 false without crit', { header: { b64: false } }, 'header_forbidden'],
     ['b64 false with crit', { header: crit }, 'header_forbidden'],

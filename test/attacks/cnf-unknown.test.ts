@@ -28,7 +28,7 @@ const UNKNOWN = [
   [{ jkt: 'a' }],
 ]
 
-describe('row 64: a confirmation that we cannot check', () => {
+describe('attack 64: a confirmation that we cannot check', () => {
   refuses(
     arena,
     spellings(UNKNOWN, (cnf) => [`cnf ${JSON.stringify(cnf)}`, { claims: { cnf } }, 'cnf_unknown']),

@@ -6,7 +6,7 @@ import { CURVE, CURVE_ALGS, numbersOf, pair } from './curves.ts'
 
 const arena = await openArena(trusting(...CURVE_ALGS.map((alg) => signingKey(alg))))
 
-describe('row 28: the second signature (r, n - s) that every ECDSA signature has', () => {
+describe('attack 28: the second signature (r, n - s) that every ECDSA signature has', () => {
   test.each(CURVE_ALGS)('it is genuine under %s, and the caller is the same one', async (alg) => {
     const key = signingKey(alg)
     const jti = `one-${alg}`

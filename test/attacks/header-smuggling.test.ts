@@ -45,7 +45,7 @@ const ORDINARY = [
   'autorization',
 ]
 
-describe('row 83: a header name that some component takes for Authorization', () => {
+describe('attack 83: a header name that some component takes for Authorization', () => {
   test.each(IMITATIONS)(
     '%j is refused as auth_malformed, alone and on either side of a good line',
     async (name) => {

@@ -37,7 +37,7 @@ const SEVERAL: readonly (readonly [name: string, message: CheckRequest])[] = [
 ]
 const PROOF = 'eyJ0eXAiOiJkcG9wK2p3dCJ9.e30.AA'
 
-describe('row 62: more than one credential', () => {
+describe('attack 62: more than one credential', () => {
   test.each(SEVERAL)('%s are refused as auth_multiple with 400', async (_, message) => {
     const { decision } = await arena.pipeline.ask(message)
     expect(decision).toMatchObject({ reason: 'auth_multiple' })

@@ -37,7 +37,7 @@ const strange = (serial: number): readonly Weapon[] => [
 const lines = (text: string) => text.split('\n').filter((line) => line !== '' && !line.startsWith('#'))
 const withoutValue = (line: string) => line.slice(0, line.lastIndexOf(' '))
 
-describe("row 88: names of the attacker's choice as metric labels", () => {
+describe("attack 88: names of the attacker's choice as metric labels", () => {
   test('hundreds of strange tokens add no series and no label value', async () => {
     const metrics = createMetrics(readings)
     let asked = 0

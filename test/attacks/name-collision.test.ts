@@ -34,7 +34,7 @@ const JOINS: readonly (readonly [
 ]
 const tenant = { $case: 'fixedTenant', fixedTenant: 'acme' } as const
 
-describe('row 74: an issuer and a key name that flow into each other', () => {
+describe('attack 74: an issuer and a key name that flow into each other', () => {
   test.each(JOINS)('%j and %j stay two', async ([firstIssuer, firstKid], [secondIssuer, secondKid]) => {
     const first = signingKey('ES256', firstKid)
     const second = signingKey('ES256', secondKid)

@@ -34,7 +34,7 @@ const CHANGES: readonly (readonly [name: string, change: (signature: Buffer) => 
   ['empty', () => Buffer.alloc(0)],
 ]
 
-describe('row 35: a signature in another form', () => {
+describe('attack 35: a signature in another form', () => {
   refuses(
     arena,
     curves.map(

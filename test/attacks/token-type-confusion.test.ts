@@ -65,7 +65,7 @@ const setClaims = {
   htu: 'https://api',
 }
 
-describe('row 31: a token made for another purpose', () => {
+describe('attack 31: a token made for another purpose', () => {
   refuses(
     arena,
     spellings([...OTHERS, ...NEAR], (typ) => [
