@@ -95,7 +95,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   '@kubernetes/client-node': ['operator/kube/credentials.ts'],
   undici: ['operator/kube/connections.ts'],
   jose: ['operator/identity/', 'sidecar/token/shadow.ts'],
-  ioredis: ['contracts/redis.ts'],
+  ioredis: ['contracts/redis/connection.ts'],
   zod: ['contracts/crd/', 'contracts/values/'],
   yaml: ['sidecar/config.ts', 'contracts/crd/generate/', 'contracts/values/'],
 }
