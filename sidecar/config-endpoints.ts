@@ -20,7 +20,13 @@ import {
 import { ENDPOINT_LIMITS, type IssuerTerms, SNAPSHOT_LIMITS } from './settings.ts'
 
 /** Members of an issuer that are read here. */
-export const TERMS_MEMBERS = ['legacyTypUntil', 'firstPartyClients', 'introspection', 'exchange'] as const
+export const TERMS_MEMBERS = [
+  'legacyTypUntil',
+  'firstPartyClients',
+  'introspection',
+  'exchange',
+  'client',
+] as const
 
 const CLIENT = new RegExp(`^[\\x20-\\x7e]{1,${SNAPSHOT_LIMITS.text}}$`)
 
@@ -38,6 +44,7 @@ export function readTerms(reader: Reader, fields: Fields, path: string): IssuerT
     ],
     introspection: readIntrospection(reader, fields['introspection'], at('introspection')),
     exchange: readExchange(reader, fields['exchange'], at('exchange')),
+    client: readFlag(reader, fields['client'], at('client'), false),
   }
 }
 

@@ -86,8 +86,10 @@ test('the terms of an issuer become the message of an operator', () => {
     firstPartyClients: ['web', 'ops'],
     introspection: INTROSPECTION,
     exchange: { endpoint: 'https://idp.example/token' },
+    client: true,
   }
   expect(configOf(issuer(change)).trust.issuers[0]?.terms).toEqual({
+    client: true,
     legacyTypUntilMs: Date.UTC(2027, 0, 31),
     firstPartyClients: ['web', 'ops'],
     introspection: {
