@@ -94,7 +94,7 @@ export interface Believe {
   /** What is in effect, for the operator. */
   held(): Omit<Held, 'trustSequence'>
   /** Every revocation in force, in bounded parts. */
-  recall(): readonly Revocations[]
+  recall(): Iterable<Revocations>
   /** Forgets what has expired. */
   sweep(): void
 }

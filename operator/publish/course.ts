@@ -67,7 +67,8 @@ export const SESSION_LIMITS = {
   unansweredMs: 60_000,
   /** Between two checks. */
   requests: 2_000,
-  recalls: 64,
+  /** A million entries, 4,096 in each. */
+  recalls: 256,
   /** After the last part of what was recalled. */
   quietMs: 250,
 } as const

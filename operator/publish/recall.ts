@@ -1,3 +1,4 @@
+import { aboutOf, partsOfId } from '../../contracts/fingerprint.ts'
 import type { Held, Recalled, Revocation } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
 import { knows } from '../state/revocation-log.ts'
 import type { World } from './world.ts'
@@ -28,9 +29,13 @@ export function recallable(
     .filter((entry) => named?.get(entry.issuer) === entry.source && isWellFormed(entry))
 }
 
-function isWellFormed({ id, issuer, subject, expiresAtMs, issuedBeforeMs }: Revocation): boolean {
+function isWellFormed(entry: Revocation): boolean {
+  const { id, issuer, subject, expiresAtMs, issuedBeforeMs } = entry
   if (!isText(id, RECALL_LIMITS.id) || !isText(issuer, RECALL_LIMITS.issuer)) return false
   if (expiresAtMs <= 0 || !subject) return false
+  // An id that follows from what an entry says belongs to that entry alone.
+  if (partsOfId(id) && !aboutOf(entry)) return false
+  if (subject.$case === 'fingerprint') return partsOfId(id) !== undefined
   if (subject.$case === 'everything') return subject.everything && issuedBeforeMs > 0
   const { $case, ...value } = subject
   return Object.values(value).every((text: string) => isText(text, RECALL_LIMITS.value))

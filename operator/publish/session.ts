@@ -170,6 +170,8 @@ function answer(course: Course, request: Exclude<Request, { $case: 'hello' | 're
     case 'kidUnknown':
       questions.asked(request.kidUnknown)
       return
+    case 'revoke':
+      return
     case 'want':
       if (blobs.want(request.want.sha256)) return
       end(course, status.FAILED_PRECONDITION, 'this file is not referenced by the snapshot of this stream')

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { partsOfId } from '../../contracts/fingerprint.ts'
 import { Revocation, type Revocations } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
 
 /**
@@ -204,12 +205,8 @@ export function merge(
   for (const { entries } of recalled) {
     const find = (id: string): Revocation | undefined => missing.get(id) ?? log.live.get(id)?.entry
     for (const told of entries) {
-      const namesake = find(told.id)
-      const apart = told.id.startsWith(APART) || (namesake !== undefined && !saySame(namesake, told))
-      const entry = apart ? { ...told, id: idApart(told) } : told
-      const known = find(entry.id)
-      // Of two that differ in when they end, the later one denies what the other does, and more.
-      if (!known || known.expiresAtMs < entry.expiresAtMs) missing.set(entry.id, entry)
+      const entry = toKeep(told, find)
+      if (entry) missing.set(entry.id, entry)
     }
   }
   const seen = Math.max(0, ...recalled.map(({ head }) => head))
@@ -219,6 +216,34 @@ export function merge(
   const merged = append(above, changes, limits)
   if (!merged.ok) return merged
   return { ok: true, log: { ...merged.log, compactedTo: merged.log.head, recent: [] } }
+}
+
+/** The entry to be stored for what was told; undefined when what is known denies as much. */
+function toKeep(told: Revocation, find: (id: string) => Revocation | undefined): Revocation | undefined {
+  const namesake = find(told.id)
+  if (partsOfId(told.id)) {
+    const joined = namesake ? joinMade(namesake, told) : told
+    return joined === namesake ? undefined : joined
+  }
+  const apart = told.id.startsWith(APART) || (namesake !== undefined && !saySame(namesake, told))
+  const entry = apart ? { ...told, id: idApart(told) } : told
+  const known = find(entry.id)
+  // Of two that differ in when they end, the later one denies what the other does, and more.
+  return !known || known.expiresAtMs < entry.expiresAtMs ? entry : undefined
+}
+
+/**
+ * One entry that denies what both do: of a value there is only one that machines make, and its id says which. The text is kept where
+ * either has it.
+ */
+export function joinMade(known: Revocation, told: Revocation): Revocation {
+  const forever = known.issuedBeforeMs === 0 || told.issuedBeforeMs === 0
+  const issuedBeforeMs = forever ? 0 : Math.max(known.issuedBeforeMs, told.issuedBeforeMs)
+  const expiresAtMs = Math.max(known.expiresAtMs, told.expiresAtMs)
+  const subject = known.subject?.$case === 'fingerprint' ? told.subject : known.subject
+  const same =
+    issuedBeforeMs === known.issuedBeforeMs && expiresAtMs === known.expiresAtMs && subject === known.subject
+  return same ? known : { ...known, subject, issuedBeforeMs, expiresAtMs }
 }
 
 /** Ids that are made of what the entry says, so that no two that say different things share one. */

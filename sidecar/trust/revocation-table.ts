@@ -1,23 +1,32 @@
+import { aboutOf } from '../../contracts/fingerprint.ts'
 import type { Revocation } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
 import type { Reason } from '../decision.ts'
 import type { Principal } from '../principal.ts'
 import type { Moment } from '../request.ts'
+import { type CompactKinds, createCompactTable, isFingerprinted } from './revocation-compact.ts'
 import { type RevocationKind, subjectValue } from './revocation-wire.ts'
 
 /** Entries by id, and by what a token says. */
 export interface RevocationTable {
   put(entry: Revocation): void
   remove(id: string): void
-  keepOnly(ids: ReadonlySet<string>): void
+  /** A full set begins: from now on it is remembered what was put and not removed. */
+  refill(): void
+  /** The full set is complete: what it did not name is forgotten. */
+  refilled(): void
   sweep(at: Moment): void
   size(): number
   entries(): Iterable<Revocation>
-  /** Entries and characters after these were put; `replacing` all others. */
-  grownBy(
-    entries: readonly Revocation[],
-    replacing: boolean,
-  ): { readonly entries: number; readonly characters: number }
+  /** What there is after these were put; `replacing` all others. */
+  grownBy(entries: readonly Revocation[], replacing: boolean): Extent
   against(who: Principal, token: TokenFacts, at: Moment): Reason | undefined
+}
+
+/** Entries in all, those of them that are kept with id and text, and the characters of these. */
+export interface Extent {
+  readonly entries: number
+  readonly named: number
+  readonly characters: number
 }
 
 /** What counts of a token besides its principal. */
@@ -27,12 +36,16 @@ export interface TokenFacts {
   readonly sid: unknown
 }
 
-/** Which value of a token each kind of entry looks at, in the order in which reasons are given. */
-const ROWS: readonly {
-  readonly kind: RevocationKind
+type SpokenKind = Exclude<RevocationKind, 'fingerprint'>
+
+interface Row {
+  readonly kind: SpokenKind
   readonly reason: Reason
   readonly value: (who: Principal, sid: unknown) => string | undefined
-}[] = [
+}
+
+/** Which value of a token each kind of entry looks at, in the order in which reasons are given. */
+const ROWS: readonly Row[] = [
   { kind: 'kid', reason: 'kid_revoked', value: (who) => who.kid },
   { kind: 'jti', reason: 'revoked_jti', value: (who) => who.jti },
   { kind: 'sid', reason: 'revoked_sid', value: (_who, sid) => (typeof sid === 'string' ? sid : undefined) },
@@ -48,7 +61,103 @@ const KEPT_MS = 60_000
 type ByValue = Map<string, Revocation[]>
 type ByKind = Map<RevocationKind, ByValue>
 
+/** People's entries are kept as they were told, machines' by fingerprint (`revocation-compact.ts`); both count. */
 export function createRevocationTable(): RevocationTable {
+  const named = createNamedEntries()
+  const compact = createCompactTable(keyOf)
+  let seen: Set<string> | undefined
+
+  const remove = (id: string): void => {
+    seen?.delete(id)
+    named.remove(id)
+    compact.remove(id)
+  }
+  return {
+    remove,
+    put(entry) {
+      const about = aboutOf(entry)
+      named.remove(entry.id)
+      if (about) return compact.put(entry, about)
+      compact.remove(entry.id)
+      named.put(entry)
+      seen?.add(entry.id)
+    },
+    refill() {
+      seen = new Set()
+      compact.age()
+    },
+    refilled() {
+      for (const id of named.ids()) if (!seen?.has(id)) named.remove(id)
+      compact.dropOld()
+      seen = undefined
+    },
+    sweep(at) {
+      named.sweep(at)
+      compact.sweep(at - KEPT_MS)
+    },
+    size: () => named.size() + compact.size,
+    *entries() {
+      yield* named.entries()
+      yield* compact.entries()
+    },
+    grownBy(entries, replacing) {
+      const fresh = new Map(entries.map((entry) => [entry.id, entry]))
+      const kept = replacing ? NOTHING : { ...named.extent(), entries: named.size() + compact.size }
+      let { entries: count, named: texts, characters } = kept
+      for (const entry of fresh.values()) {
+        const about = aboutOf(entry)
+        const old = replacing ? undefined : named.get(entry.id)
+        const known = old !== undefined || (!replacing && about !== undefined && compact.has(about))
+        count += known ? 0 : 1
+        texts += Number(!about) - Number(old !== undefined)
+        characters += (about ? 0 : sizeOf(entry)) - (old ? sizeOf(old) : 0)
+      }
+      return { entries: count, named: texts, characters }
+    },
+    against(who, { source, sid }, at) {
+      const kinds = named.of(source, who.issuer)
+      const machines = compact.of(source, who.issuer)
+      if (!kinds && !machines) return undefined
+      return ROWS.find((row) => meets(row, { kinds, machines, who, sid, at }))?.reason
+    },
+  }
+}
+
+interface Meeting {
+  readonly kinds: ByKind | undefined
+  readonly machines: CompactKinds | undefined
+  readonly who: Principal
+  readonly sid: unknown
+  readonly at: Moment
+}
+
+function meets({ kind, value }: Row, { kinds, machines, who, sid, at }: Meeting): boolean {
+  const values = kinds?.get(kind)
+  const made = isFingerprinted(kind) && machines?.has(kind) ? { kind, machines } : undefined
+  if (!values && !made) return false
+  const text = value(who, sid)
+  if (text === undefined) return false
+  return (
+    values?.get(text)?.some((entry) => strikes(entry, who, at)) === true ||
+    made?.machines.strikes(made.kind, text, who.issuedAt, at) === true
+  )
+}
+
+const NOTHING: Extent = { entries: 0, named: 0, characters: 0 }
+
+interface NamedEntries {
+  put(entry: Revocation): void
+  remove(id: string): void
+  get(id: string): Revocation | undefined
+  ids(): Iterable<string>
+  entries(): Iterable<Revocation>
+  size(): number
+  extent(): Pick<Extent, 'named' | 'characters'>
+  sweep(at: Moment): void
+  of(source: string, issuer: string): ByKind | undefined
+}
+
+function createNamedEntries(): NamedEntries {
   const byId = new Map<string, Revocation>()
   // By source and issuer: what others say about the same `iss` costs no lookup here either.
   const byIssuer = new Map<string, ByKind>()
@@ -71,9 +180,11 @@ export function createRevocationTable(): RevocationTable {
       earliest = Math.min(earliest, entry.expiresAtMs)
       list(byIssuer, entry)
     },
-    keepOnly(ids) {
-      for (const id of byId.keys()) if (!ids.has(id)) remove(id)
-    },
+    get: (id) => byId.get(id),
+    ids: () => byId.keys(),
+    entries: () => byId.values(),
+    size: () => byId.size,
+    extent: () => ({ named: byId.size, characters }),
     sweep(at) {
       if (at < earliest + KEPT_MS) return
       earliest = Number.POSITIVE_INFINITY
@@ -82,30 +193,7 @@ export function createRevocationTable(): RevocationTable {
         else earliest = Math.min(earliest, entry.expiresAtMs)
       }
     },
-    size: () => byId.size,
-    entries: () => byId.values(),
-    grownBy(entries, replacing) {
-      const fresh = new Map(entries.map((entry) => [entry.id, entry]))
-      let grown = { entries: replacing ? 0 : byId.size, characters: replacing ? 0 : characters }
-      for (const entry of fresh.values()) {
-        const old = replacing ? undefined : byId.get(entry.id)
-        grown = {
-          entries: grown.entries + (old ? 0 : 1),
-          characters: grown.characters + sizeOf(entry) - (old ? sizeOf(old) : 0),
-        }
-      }
-      return grown
-    },
-    against(who, { source, sid }, at) {
-      const kinds = byIssuer.get(keyOf(source, who.issuer))
-      if (!kinds) return undefined
-      for (const { kind, reason, value } of ROWS) {
-        const values = kinds.get(kind)
-        const named = values && value(who, sid)
-        if (named !== undefined && values?.get(named)?.some((entry) => strikes(entry, who, at))) return reason
-      }
-      return undefined
-    },
+    of: (source, issuer) => byIssuer.get(keyOf(source, issuer)),
   }
 }
 

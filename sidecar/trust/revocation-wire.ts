@@ -1,8 +1,10 @@
+import { aboutOf } from '../../contracts/fingerprint.ts'
 import type { Revocation, Revocations } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
 
 export const REVOCATION_LIMITS = {
-  /** Entries and text that are held at once. */
-  entries: 100_000,
+  /** Entries that are held at once; those of them that people made, and their text. */
+  entries: 1_000_000,
+  named: 100_000,
   characters: 16 * 1024 * 1024,
   perMessage: 4096,
   id: 128,
@@ -17,7 +19,7 @@ export const REVOCATION_LIMITS = {
 
 export type RevocationKind = NonNullable<Revocation['subject']>['$case']
 
-/** What an entry is about: the value of its subject; empty for everything. */
+/** What an entry is about: the value of its subject; empty for everything, and for what is told by fingerprint. */
 export function subjectValue(subject: NonNullable<Revocation['subject']>): string {
   switch (subject.$case) {
     case 'jti':
@@ -33,6 +35,7 @@ export function subjectValue(subject: NonNullable<Revocation['subject']>): strin
     case 'tenant':
       return subject.tenant
     case 'everything':
+    case 'fingerprint':
       return ''
     default:
       return subject satisfies never
@@ -54,14 +57,8 @@ export function problemsOf({ entries, removed }: Revocations): readonly string[]
   return problems
 }
 
-function problemOf({
-  id,
-  issuer,
-  source,
-  subject,
-  issuedBeforeMs,
-  expiresAtMs,
-}: Revocation): string | undefined {
+function problemOf(entry: Revocation): string | undefined {
+  const { id, issuer, source, subject, issuedBeforeMs, expiresAtMs } = entry
   if (!isText(id, REVOCATION_LIMITS.id)) return `id: must be 1 to ${REVOCATION_LIMITS.id} characters`
   if (!isText(issuer, REVOCATION_LIMITS.issuer))
     return `issuer: must be 1 to ${REVOCATION_LIMITS.issuer} characters`
@@ -73,6 +70,9 @@ function problemOf({
     return subject.everything && issuedBeforeMs > 0
       ? undefined
       : 'everything: must be true and needs issued_before_ms'
+  }
+  if (subject.$case === 'fingerprint') {
+    return aboutOf(entry) ? undefined : 'fingerprint: of an unknown kind, or not what its id follows from'
   }
   return isText(subjectValue(subject), REVOCATION_LIMITS.value)
     ? undefined

@@ -17,7 +17,7 @@ export interface Revocations extends KnownRevocations {
   /** Forgets entries that expired before `at`. */
   sweep(at: Moment): void
   /** Everything that is in force, in messages that keep the contract's limits; the first has base 0. */
-  everything(): readonly RevocationsMessage[]
+  everything(): Iterable<RevocationsMessage>
 }
 
 /** What a decision asks of them. */
@@ -29,12 +29,6 @@ export interface KnownRevocations {
   readonly size: number
   /** Why this caller's token no longer counts, if it is so. */
   against(who: Principal, token: TokenFacts, at: Moment): Reason | undefined
-}
-
-/** A full set that arrives in parts: what it names so far, and how far it has come. */
-interface Refill {
-  readonly ids: Set<string>
-  readonly head: number
 }
 
 /** The state of a sidecar that nobody pushes revocations to. */
@@ -49,10 +43,11 @@ export function createRevocations(): Revocations {
   const table = createRevocationTable()
   let head = 0
   let epoch = 0
-  let refill: Refill | undefined
+  // How far a full set has come that arrives in parts.
+  let refill: number | undefined
 
   const misplaced = ({ base, head: next }: RevocationsMessage): readonly string[] => {
-    const expected = base === 0 ? 0 : (refill?.head ?? head)
+    const expected = base === 0 ? 0 : (refill ?? head)
     if (base !== expected) return [`base: ${base} is not our head ${expected}; subscribe again`]
     return next < base ? [`head: ${next} lies before its base ${base}`] : []
   }
@@ -60,13 +55,11 @@ export function createRevocations(): Revocations {
   const overfull = ({ entries, base, head: next }: RevocationsMessage): readonly string[] => {
     const replaces = base === 0 && next >= head
     const grown = table.grownBy(entries, replaces)
-    const fits =
-      grown.entries <= REVOCATION_LIMITS.entries && grown.characters <= REVOCATION_LIMITS.characters
-    return fits
-      ? []
-      : [
-          `entries: more than ${REVOCATION_LIMITS.entries}, or than ${REVOCATION_LIMITS.characters} characters`,
-        ]
+    return EXTENTS.flatMap((what) =>
+      grown[what] <= REVOCATION_LIMITS[what]
+        ? []
+        : [`entries: ${what} would be ${grown[what]}, at most ${REVOCATION_LIMITS[what]} may`],
+    )
   }
   return {
     get epoch() {
@@ -84,18 +77,15 @@ export function createRevocations(): Revocations {
       const problems = [...problemsOf(message), ...misplaced(message)]
       const refused = problems.length > 0 ? problems : overfull(message)
       if (refused.length > 0) return refused
-      if (message.base === 0) refill = { ids: new Set(), head: 0 }
-      for (const entry of message.entries) {
-        table.put(entry)
-        refill?.ids.add(entry.id)
+      if (message.base === 0) {
+        refill = 0
+        table.refill()
       }
-      for (const id of message.removed) {
-        table.remove(id)
-        refill?.ids.delete(id)
-      }
-      refill &&= { ids: refill.ids, head: message.head }
+      for (const entry of message.entries) table.put(entry)
+      for (const id of message.removed) table.remove(id)
+      if (refill !== undefined) refill = message.head
       if (message.head >= head) {
-        if (refill) table.keepOnly(refill.ids)
+        if (refill !== undefined) table.refilled()
         refill = undefined
         head = message.head
       }
@@ -109,21 +99,23 @@ export function createRevocations(): Revocations {
   }
 }
 
-// Each part states the same head, and is bounded in entries and in text: no transport's limit cuts it.
-function inParts(entries: Iterable<Revocation>, head: number): readonly RevocationsMessage[] {
-  const parts: { head: number; base: number; entries: Revocation[]; removed: string[] }[] = []
+const EXTENTS = ['entries', 'named', 'characters'] as const
+
+// Each part states the same head, and is bounded in entries and in text: no transport's limit cuts it. One part at a time lies in memory.
+function* inParts(entries: Iterable<Revocation>, head: number): Iterable<RevocationsMessage> {
+  let base = 0
   let part: Revocation[] = []
   let characters = 0
-  const close = () => {
-    parts.push({ head, base: parts.length === 0 ? 0 : head, entries: part, removed: [] })
-    part = []
-    characters = 0
-  }
   for (const entry of entries) {
+    const { perMessage, partCharacters } = REVOCATION_LIMITS
+    if (part.length >= perMessage || characters >= partCharacters) {
+      yield { head, base, entries: part, removed: [] }
+      base = head
+      part = []
+      characters = 0
+    }
     part.push(entry)
     characters += sizeOf(entry)
-    if (part.length >= REVOCATION_LIMITS.perMessage || characters >= REVOCATION_LIMITS.partCharacters) close()
   }
-  if (part.length > 0 || parts.length === 0) close()
-  return parts
+  yield { head, base, entries: part, removed: [] }
 }

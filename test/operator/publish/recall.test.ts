@@ -1,6 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { Recalled, Revocation } from '../../../contracts/gen/portcullis/feed/v1/feed.ts'
+import { made, partsOfId } from '../../../contracts/fingerprint.ts'
+import {
+  FingerprintKind,
+  type Recalled,
+  type Revocation,
+} from '../../../contracts/gen/portcullis/feed/v1/feed.ts'
 import { recallable } from '../../../operator/publish/recall.ts'
 import { createRevocations } from '../../../sidecar/trust/revocations.ts'
 import { accessPolicy, put, shop, tokenIssuer } from '../state/objects.ts'
@@ -48,6 +53,26 @@ describe('whose tokens a sidecar may have us deny', () => {
     expect(taken(change)).toBe(ok)
     // What cannot be served for another reason was believed before, perhaps.
     expect(taken(change, withheld)).toBe(ok)
+  })
+
+  test('what a machine made is told by fingerprint: under the id that follows from it, and no other', () => {
+    const kept = made({ ...GOOD, issuer: IDP, source: 'shop/idp' })
+    if (!kept) throw new Error('no machine makes these')
+    const value = Buffer.from(partsOfId(kept.id)?.fingerprint ?? '', 'latin1')
+    const kind = FingerprintKind.FINGERPRINT_KIND_SUB
+    const fingerprint = { kind, value }
+    expect(taken({ ...kept })).toBe(true)
+    expect(taken({ ...kept, subject: { $case: 'fingerprint', fingerprint } })).toBe(true)
+    expect(taken({ subject: { $case: 'fingerprint', fingerprint } })).toBe(false)
+    expect(taken({ ...kept, subject: { $case: 'sub', sub: 'bob' } })).toBe(false)
+    for (const other of [
+      { kind: 0, value },
+      { kind: 99, value },
+      { kind, value: Buffer.alloc(12) },
+    ])
+      expect(taken({ ...kept, subject: { $case: 'fingerprint', fingerprint: other } })).toBe(false)
+    const [hub] = [{ source: 'idm/hub', issuer: 'https://hub.example' }]
+    expect(taken({ ...kept, ...hub, subject: { $case: 'fingerprint', fingerprint } })).toBe(false)
   })
 
   test.each(['shop/', 'shop/other', 'gone/front', ''])(

@@ -70,7 +70,7 @@ function tell(sidecar: Revocations, log: RevocationLog): void {
 }
 
 const entriesOf = (sidecar: Revocations): readonly Revocation[] =>
-  sidecar.everything().flatMap(({ entries }) => entries)
+  [...sidecar.everything()].flatMap(({ entries }) => entries)
 const holds = (sidecar: Revocations): string[] =>
   entriesOf(sidecar)
     .map(({ id }) => id)

@@ -13,6 +13,43 @@ export const protobufPackage = "portcullis.feed.v1";
 
 export const protobufFileName = "portcullis/feed/v1/feed.proto";
 
+export const RevokeOutcome = {
+  REVOKE_OUTCOME_UNSPECIFIED: 0,
+  /** REVOKE_OUTCOME_STORED - It is in the log: every sidecar denies it, or denies everything once its lease has lapsed. */
+  REVOKE_OUTCOME_STORED: 1,
+  /** REVOKE_OUTCOME_REFUSED - It never will be. */
+  REVOKE_OUTCOME_REFUSED: 2,
+  /** REVOKE_OUTCOME_UNAVAILABLE - Not now: nobody leads, the log is full, or this sidecar asks too often. Ask again later. */
+  REVOKE_OUTCOME_UNAVAILABLE: 3,
+} as const;
+
+export type RevokeOutcome = typeof RevokeOutcome[keyof typeof RevokeOutcome];
+
+export namespace RevokeOutcome {
+  export type REVOKE_OUTCOME_UNSPECIFIED = typeof RevokeOutcome.REVOKE_OUTCOME_UNSPECIFIED;
+  export type REVOKE_OUTCOME_STORED = typeof RevokeOutcome.REVOKE_OUTCOME_STORED;
+  export type REVOKE_OUTCOME_REFUSED = typeof RevokeOutcome.REVOKE_OUTCOME_REFUSED;
+  export type REVOKE_OUTCOME_UNAVAILABLE = typeof RevokeOutcome.REVOKE_OUTCOME_UNAVAILABLE;
+}
+
+export const FingerprintKind = {
+  FINGERPRINT_KIND_UNSPECIFIED: 0,
+  FINGERPRINT_KIND_JTI: 1,
+  FINGERPRINT_KIND_SID: 2,
+  FINGERPRINT_KIND_SUB: 3,
+  FINGERPRINT_KIND_CLIENT_ID: 4,
+} as const;
+
+export type FingerprintKind = typeof FingerprintKind[keyof typeof FingerprintKind];
+
+export namespace FingerprintKind {
+  export type FINGERPRINT_KIND_UNSPECIFIED = typeof FingerprintKind.FINGERPRINT_KIND_UNSPECIFIED;
+  export type FINGERPRINT_KIND_JTI = typeof FingerprintKind.FINGERPRINT_KIND_JTI;
+  export type FINGERPRINT_KIND_SID = typeof FingerprintKind.FINGERPRINT_KIND_SID;
+  export type FINGERPRINT_KIND_SUB = typeof FingerprintKind.FINGERPRINT_KIND_SUB;
+  export type FINGERPRINT_KIND_CLIENT_ID = typeof FingerprintKind.FINGERPRINT_KIND_CLIENT_ID;
+}
+
 export const CertificateHeader = {
   /** CERTIFICATE_HEADER_UNSPECIFIED - None: only the certificate of the connection itself counts. */
   CERTIFICATE_HEADER_UNSPECIFIED: 0,
@@ -104,6 +141,7 @@ export interface SubscribeRequest {
     | //
     /** Says that the sidecar is alive and what it holds; at least every 10 seconds. */
     { $case: "held"; held: Held }
+    | { $case: "revoke"; revoke: Revoke }
     | undefined;
 }
 
@@ -120,6 +158,7 @@ export interface SubscribeResponse {
     | { $case: "chunk"; chunk: Chunk }
     | { $case: "keysChecked"; keysChecked: KeysChecked }
     | { $case: "recall"; recall: Recall }
+    | { $case: "revokeAnswer"; revokeAnswer: RevokeAnswer }
     | undefined;
 }
 
@@ -173,6 +212,25 @@ export interface KeysChecked {
   question: number;
   /** Whether a fetch that began after the question has succeeded. */
   fetched: boolean;
+}
+
+/**
+ * Something is to be denied by every sidecar: a refresh token was used twice, a session was ended here. Only for issuers of the sidecar's own
+ * snapshot, and only a `jti`, a `sid`, or a `sub` or `client_id` with `issued_before_ms`.
+ */
+export interface Revoke {
+  /** Chosen by the sidecar, echoed in RevokeAnswer. */
+  question: number;
+  /** At least 1, at most 16, all stored or none. `id` and `source` are left empty: the operator gives them. */
+  entries: Revocation[];
+}
+
+/** Answer to a Revoke. */
+export interface RevokeAnswer {
+  question: number;
+  outcome: RevokeOutcome;
+  /** For people; empty when it was stored. At most 512 bytes. */
+  why: string;
 }
 
 /** The operator is behind its fleet (its database was restored to an older state): tell what you hold. */
@@ -250,6 +308,9 @@ export interface Revocation {
     | //
     /** Everything this issuer issued; only with `issued_before_ms`. */
     { $case: "everything"; everything: boolean }
+    | //
+    /** Told by who has not kept the text; only where the `id` is the one that follows from it. */
+    { $case: "fingerprint"; fingerprint: Fingerprint }
     | undefined;
   /** Only tokens with `iat` at or before this moment, milliseconds since the epoch; 0 for all. */
   issuedBeforeMs: number;
@@ -260,6 +321,16 @@ export interface Revocation {
    * to others. It counts for an Issuer of the same source only.
    */
   source: string;
+}
+
+/**
+ * The value of an entry as sidecars remember it when there are many. Entries that machines make have an `id` that follows from what they are about
+ * (see contracts/fingerprint.ts).
+ */
+export interface Fingerprint {
+  kind: FingerprintKind;
+  /** First 12 bytes of the SHA-256 over source, issuer, kind and value. */
+  value: Buffer;
 }
 
 /** A part of a blob. The parts of one blob come in order and without gaps, at most 64 KiB each; blobs may alternate. */
@@ -507,6 +578,9 @@ export const SubscribeRequest: MessageFns<SubscribeRequest> = {
       case "held":
         Held.encode(message.request.held, writer.uint32(58).fork()).join();
         break;
+      case "revoke":
+        Revoke.encode(message.request.revoke, writer.uint32(66).fork()).join();
+        break;
     }
     return writer;
   },
@@ -580,6 +654,14 @@ export const SubscribeRequest: MessageFns<SubscribeRequest> = {
             message.request = { $case: "held", held: Held.decode(reader, reader.uint32()) };
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.request = { $case: "revoke", revoke: Revoke.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -629,6 +711,9 @@ export const SubscribeResponse: MessageFns<SubscribeResponse> = {
         break;
       case "recall":
         Recall.encode(message.response.recall, writer.uint32(82).fork()).join();
+        break;
+      case "revokeAnswer":
+        RevokeAnswer.encode(message.response.revokeAnswer, writer.uint32(90).fork()).join();
         break;
     }
     return writer;
@@ -725,6 +810,14 @@ export const SubscribeResponse: MessageFns<SubscribeResponse> = {
             }
 
             message.response = { $case: "recall", recall: Recall.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.response = { $case: "revokeAnswer", revokeAnswer: RevokeAnswer.decode(reader, reader.uint32()) };
             continue;
           }
         }
@@ -1157,6 +1250,131 @@ export const KeysChecked: MessageFns<KeysChecked> = {
             }
 
             message.fetched = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseRevoke(): Revoke {
+  return { question: 0, entries: [] };
+}
+
+export const Revoke: MessageFns<Revoke> = {
+  encode(message: Revoke, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.question !== 0) {
+      writer.uint32(8).uint64(message.question);
+    }
+    for (const v of message.entries) {
+      Revocation.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Revoke {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRevoke();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.question = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.entries.push(Revocation.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseRevokeAnswer(): RevokeAnswer {
+  return { question: 0, outcome: 0, why: "" };
+}
+
+export const RevokeAnswer: MessageFns<RevokeAnswer> = {
+  encode(message: RevokeAnswer, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.question !== 0) {
+      writer.uint32(8).uint64(message.question);
+    }
+    if (message.outcome !== 0) {
+      writer.uint32(16).int32(message.outcome);
+    }
+    if (message.why !== "") {
+      writer.uint32(26).string(message.why);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RevokeAnswer {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRevokeAnswer();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.question = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.outcome = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.why = reader.string();
             continue;
           }
         }
@@ -1638,6 +1856,9 @@ export const Revocation: MessageFns<Revocation> = {
       case "everything":
         writer.uint32(72).bool(message.subject.everything);
         break;
+      case "fingerprint":
+        Fingerprint.encode(message.subject.fingerprint, writer.uint32(106).fork()).join();
+        break;
     }
     if (message.issuedBeforeMs !== 0) {
       writer.uint32(80).uint64(message.issuedBeforeMs);
@@ -1736,6 +1957,14 @@ export const Revocation: MessageFns<Revocation> = {
             message.subject = { $case: "everything", everything: reader.bool() };
             continue;
           }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.subject = { $case: "fingerprint", fingerprint: Fingerprint.decode(reader, reader.uint32()) };
+            continue;
+          }
           case 10: {
             if (tag !== 80) {
               break;
@@ -1758,6 +1987,63 @@ export const Revocation: MessageFns<Revocation> = {
             }
 
             message.source = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseFingerprint(): Fingerprint {
+  return { kind: 0, value: Buffer.alloc(0) };
+}
+
+export const Fingerprint: MessageFns<Fingerprint> = {
+  encode(message: Fingerprint, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== 0) {
+      writer.uint32(8).int32(message.kind);
+    }
+    if (message.value.length !== 0) {
+      writer.uint32(18).bytes(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Fingerprint {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFingerprint();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.kind = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = Buffer.from(reader.bytes());
             continue;
           }
         }
@@ -3205,7 +3491,7 @@ export type FeedService = typeof FeedService;
 export const FeedService = {
   /**
    * The first request is a Hello. The server sends the trust bundle, all revocations and a snapshot, then changes: revocations before
-   * keys before policies. Everything but a Heartbeat, a Chunk, KeysChecked and a Recall carries a nonce and is answered by an Ack after it has taken
+   * keys before policies. Everything but a Heartbeat, a Chunk, KeysChecked, RevokeAnswer and a Recall carries a nonce and is answered by an Ack after it has taken
    * effect, or by a Nack that changes nothing. UNAUTHENTICATED or PERMISSION_DENIED: not a control SVID of a living pod.
    * RESOURCE_EXHAUSTED: too many streams here, come back with back-off. UNAVAILABLE at the end of a connection's age.
    */
@@ -3223,7 +3509,7 @@ export const FeedService = {
 export interface FeedServer extends UntypedServiceImplementation {
   /**
    * The first request is a Hello. The server sends the trust bundle, all revocations and a snapshot, then changes: revocations before
-   * keys before policies. Everything but a Heartbeat, a Chunk, KeysChecked and a Recall carries a nonce and is answered by an Ack after it has taken
+   * keys before policies. Everything but a Heartbeat, a Chunk, KeysChecked, RevokeAnswer and a Recall carries a nonce and is answered by an Ack after it has taken
    * effect, or by a Nack that changes nothing. UNAUTHENTICATED or PERMISSION_DENIED: not a control SVID of a living pod.
    * RESOURCE_EXHAUSTED: too many streams here, come back with back-off. UNAVAILABLE at the end of a connection's age.
    */

@@ -7,10 +7,33 @@
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import type { handleUnaryCall, UntypedServiceImplementation } from "@grpc/grpc-js";
+import { Revocation } from "../../feed/v1/feed.ts";
 
 export const protobufPackage = "portcullis.fleet.v1";
 
 export const protobufFileName = "portcullis/fleet/v1/fleet.proto";
+
+export const AppendOutcome = {
+  APPEND_OUTCOME_UNSPECIFIED: 0,
+  APPEND_OUTCOME_STORED: 1,
+  /** APPEND_OUTCOME_REPEATED - `once` has been here before. */
+  APPEND_OUTCOME_REPEATED: 2,
+  APPEND_OUTCOME_REFUSED: 3,
+  /** APPEND_OUTCOME_FULL - The log or the share of this namespace is full, or too much was asked at once. */
+  APPEND_OUTCOME_FULL: 4,
+  APPEND_OUTCOME_UNAVAILABLE: 5,
+} as const;
+
+export type AppendOutcome = typeof AppendOutcome[keyof typeof AppendOutcome];
+
+export namespace AppendOutcome {
+  export type APPEND_OUTCOME_UNSPECIFIED = typeof AppendOutcome.APPEND_OUTCOME_UNSPECIFIED;
+  export type APPEND_OUTCOME_STORED = typeof AppendOutcome.APPEND_OUTCOME_STORED;
+  export type APPEND_OUTCOME_REPEATED = typeof AppendOutcome.APPEND_OUTCOME_REPEATED;
+  export type APPEND_OUTCOME_REFUSED = typeof AppendOutcome.APPEND_OUTCOME_REFUSED;
+  export type APPEND_OUTCOME_FULL = typeof AppendOutcome.APPEND_OUTCOME_FULL;
+  export type APPEND_OUTCOME_UNAVAILABLE = typeof AppendOutcome.APPEND_OUTCOME_UNAVAILABLE;
+}
 
 export interface ReportShardRequest {
   /** Name of the reporting pod. */
@@ -65,6 +88,22 @@ export interface SignBundleResponse {
   keyId: string;
   /** ECDSA P-256 with SHA-256, IEEE P1363 form, 64 bytes. */
   signature: Buffer;
+}
+
+export interface AppendRequest {
+  /** At most 16, of one `source`; ids as in portcullis.feed.v1.Fingerprint. */
+  entries: Revocation[];
+  /** UID of the pod that asked; empty when it was an issuer's logout token. */
+  podUid: string;
+  /** What must not come twice (hash of a logout token's `iss` and `jti`), at most 64 bytes, and until when it is remembered; empty: nothing. */
+  once: Buffer;
+  onceUntilMs: number;
+}
+
+export interface AppendResponse {
+  outcome: AppendOutcome;
+  /** At most 512 bytes; empty when it was stored. */
+  why: string;
 }
 
 function createBaseReportShardRequest(): ReportShardRequest {
@@ -576,6 +615,142 @@ export const SignBundleResponse: MessageFns<SignBundleResponse> = {
   },
 };
 
+function createBaseAppendRequest(): AppendRequest {
+  return { entries: [], podUid: "", once: Buffer.alloc(0), onceUntilMs: 0 };
+}
+
+export const AppendRequest: MessageFns<AppendRequest> = {
+  encode(message: AppendRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.entries) {
+      Revocation.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.podUid !== "") {
+      writer.uint32(18).string(message.podUid);
+    }
+    if (message.once.length !== 0) {
+      writer.uint32(26).bytes(message.once);
+    }
+    if (message.onceUntilMs !== 0) {
+      writer.uint32(32).uint64(message.onceUntilMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AppendRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAppendRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.entries.push(Revocation.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.podUid = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.once = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.onceUntilMs = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseAppendResponse(): AppendResponse {
+  return { outcome: 0, why: "" };
+}
+
+export const AppendResponse: MessageFns<AppendResponse> = {
+  encode(message: AppendResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.outcome !== 0) {
+      writer.uint32(8).int32(message.outcome);
+    }
+    if (message.why !== "") {
+      writer.uint32(18).string(message.why);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AppendResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAppendResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.outcome = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.why = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 /** Served by every replica of `control`; the leader is the one that is asked. */
 export type FleetService = typeof FleetService;
 export const FleetService = {
@@ -599,6 +774,16 @@ export const FleetService = {
     responseSerialize: (value: RefreshKeysResponse): Buffer => Buffer.from(RefreshKeysResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): RefreshKeysResponse => RefreshKeysResponse.decode(value),
   },
+  /** Appends what a machine revokes to the log; answers after it is stored. */
+  append: {
+    path: "/portcullis.fleet.v1.Fleet/Append" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: AppendRequest): Buffer => Buffer.from(AppendRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): AppendRequest => AppendRequest.decode(value),
+    responseSerialize: (value: AppendResponse): Buffer => Buffer.from(AppendResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): AppendResponse => AppendResponse.decode(value),
+  },
 } as const;
 
 export interface FleetServer extends UntypedServiceImplementation {
@@ -606,6 +791,8 @@ export interface FleetServer extends UntypedServiceImplementation {
   reportShard: handleUnaryCall<ReportShardRequest, ReportShardResponse>;
   /** Fetches the keys of an issuer now; answers when a fetch that began after the call has ended. */
   refreshKeys: handleUnaryCall<RefreshKeysRequest, RefreshKeysResponse>;
+  /** Appends what a machine revokes to the log; answers after it is stored. */
+  append: handleUnaryCall<AppendRequest, AppendResponse>;
 }
 
 /** Served by `issuer` for `control`, which holds no private key. */
