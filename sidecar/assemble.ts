@@ -26,6 +26,7 @@ import { createStatus } from './record/status.ts'
 import { createTokenMetrics } from './record/token-metrics.ts'
 import { openAdmission } from './serve/admission.ts'
 import { type Checks, createChecks } from './serve/checks.ts'
+import { admit } from './token/admit.ts'
 import { bind } from './token/binding.ts'
 import { present } from './token/credentials.ts'
 import { standing } from './token/standing.ts'
@@ -127,6 +128,7 @@ function answering(parts: Parts, around: Surroundings): Assembly {
     verify: createVerify(createProve(keys.find)),
     bind,
     standing,
+    admit,
     judge: createJudge(floor),
     broke: (fault) => report('fault', { code: fault.code, problem: fault.message }),
   })

@@ -11,8 +11,9 @@ import type { StandaloneConfig, StandaloneIssuer } from './settings.ts'
 
 /** What was said of an issuer beyond its keys, in lines for people. */
 export function explainTerms({ terms }: StandaloneIssuer): readonly string[] {
-  const { legacyTypUntilMs, firstPartyClients, introspection, exchange } = terms
+  const { legacyTypUntilMs, firstPartyClients, introspection, exchange, client } = terms
   return [
+    client && 'a client: it signs assertions and requests about itself, and no tokens',
     legacyTypUntilMs > 0 &&
       `tokens typed JWT or not at all are accepted until ${formatTime(legacyTypUntilMs)}`,
     firstPartyClients.length > 0 && `${firstPartyClients.length} first-party client(s)`,

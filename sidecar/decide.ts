@@ -1,8 +1,9 @@
-import { type Decision, type Denial, denied, deny, type Reason } from './decision.ts'
+import { type Decision, type Denial, denied, deny } from './decision.ts'
 import type { Judge } from './policy/judge.ts'
 import { Fault } from './ports.ts'
 import type { Principal } from './principal.ts'
 import type { CheckRequest, Moment } from './request.ts'
+import type { Admitted } from './token/admit.ts'
 import type { BoundToken } from './token/binding.ts'
 import type { Presented } from './token/credentials.ts'
 import type { VerifiedToken, Verify } from './token/verify.ts'
@@ -16,6 +17,7 @@ export interface Steps {
   readonly verify: Verify
   readonly bind: (token: VerifiedToken, presented: Presented) => BoundToken | Denial
   readonly standing: (bound: BoundToken, trust: Snapshot, at: Moment) => Principal | Denial
+  readonly admit: (who: Principal, trust: Snapshot, action: string, at: Moment) => Admitted | Denial
   readonly judge: Judge
   /** Told of every breakage, for the log. */
   readonly broke: (fault: Fault) => void
@@ -40,42 +42,74 @@ export type Decide = (request: CheckRequest, at: Moment, caller: Caller) => Prom
 
 /** The whole authorization of one request, top to bottom. Whatever breaks on the way, the answer is no. */
 export function createDecide(steps: Steps): Decide {
+  const establish = createEstablish(steps)
   const { doubt, fallen } = createSecondLook(steps)
   return async (request, at, caller) => {
-    let trust: Snapshot | undefined
-    let principal: Principal | undefined
-    const refuse = (decision: Denial): Outcome => ({ decision, trust, principal })
-    const refuseFor = (reason: Reason): Outcome => refuse(deny(caller.gone() ?? reason))
+    const progress: Progress = { trust: undefined, principal: undefined }
+    const refuse = (decision: Denial): Outcome => ({ decision, ...progress })
     try {
-      const believed = steps.current(at)
-      if (denied(believed)) return refuse(believed)
-      trust = believed
+      const established = await establish(request, at, caller, progress)
+      if (denied(established)) return refuse(established)
 
-      const presented = steps.present(request)
-      if (denied(presented)) return refuse(presented)
-
-      const verified = steps.verify(presented, trust, at, caller.signal)
-      const token = verified instanceof Promise ? await verified : verified
-      if (denied(token)) return refuseFor(token.reason)
-
-      const bound = steps.bind(token, presented)
-      if (denied(bound)) return refuse(bound)
-
-      const { epoch } = trust.revocations
-      const recognised = steps.standing(bound, trust, at)
-      if (denied(recognised)) return refuse(recognised)
-      principal = recognised
-
-      const decision = doubt(trust, request.action, at) ?? steps.judge(principal, request, trust, at)
+      const { trust, bound, admitted, epoch } = established
+      const decision = doubt(trust, request.action, at) ?? steps.judge(admitted, request, trust, at)
       const late = fallen(bound, trust, at, epoch) ?? doubt(trust, request.action, at)
       // A caller that has given up is never told yes.
       const gone = caller.gone()
-      return gone ? refuse(deny(gone)) : { decision: late ?? decision, trust, principal }
+      return gone ? refuse(deny(gone)) : { decision: late ?? decision, ...progress }
     } catch (cause) {
       const fault = Fault.from(cause)
       steps.broke(fault)
-      return refuseFor(fault.code)
+      return refuse(deny(caller.gone() ?? fault.code))
     }
+  }
+}
+
+/** How far a check got, for whoever tells about it. */
+interface Progress {
+  trust: Snapshot | undefined
+  principal: Principal | undefined
+}
+
+/** Who asks, and with what: all that must be known before a rule is asked. */
+interface Established {
+  readonly trust: Snapshot
+  readonly bound: BoundToken
+  /** Of the revocations that `standing` looked at. */
+  readonly epoch: number
+  readonly admitted: Admitted
+}
+
+function createEstablish(steps: Steps) {
+  return async (
+    request: CheckRequest,
+    at: Moment,
+    caller: Caller,
+    progress: Progress,
+  ): Promise<Established | Denial> => {
+    const trust = steps.current(at)
+    if (denied(trust)) return trust
+    progress.trust = trust
+
+    const presented = steps.present(request)
+    if (denied(presented)) return presented
+
+    const verified = steps.verify(presented, trust, at, caller.signal)
+    const token = verified instanceof Promise ? await verified : verified
+    if (denied(token)) return deny(caller.gone() ?? token.reason)
+
+    const bound = steps.bind(token, presented)
+    if (denied(bound)) return bound
+
+    const { epoch } = trust.revocations
+    const principal = steps.standing(bound, trust, at)
+    if (denied(principal)) return principal
+    progress.principal = principal
+
+    const admitted = steps.admit(principal, trust, request.action, at)
+    if (denied(admitted)) return admitted
+
+    return { trust, bound, epoch, admitted }
   }
 }
 

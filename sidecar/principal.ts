@@ -1,5 +1,24 @@
+import type { JsonObject } from './request.ts'
+
+/** What a token says beyond who its caller is; every claim of its type, or the token was refused. */
+export interface Attributes {
+  /** Authentication context (RFC 9068 section 2.2.1). */
+  readonly acr: string | undefined
+  /** When the user authenticated, seconds since the epoch. */
+  readonly authTime: number | undefined
+  /** How the user authenticated (RFC 8176); empty when the token does not say. */
+  readonly amr: readonly string[]
+  /** How the token was bound to who presented it. */
+  readonly confirmation: 'bearer' | 'dpop' | 'mtls'
+  /** What exactly was consented to (RFC 9396); empty when the token does not say. */
+  readonly authorizationDetails: readonly AuthorizationDetail[]
+}
+
+/** One entry of `authorization_details`: its type decides what the other members mean. */
+export type AuthorizationDetail = JsonObject & { readonly type: string }
+
 /** Who the caller is, once everything about the token has been checked. Made in token/standing.ts and nowhere else. */
-export interface Principal {
+export interface Principal extends Attributes {
   readonly issuer: string
   readonly subject: string
   readonly clientId: string

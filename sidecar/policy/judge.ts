@@ -2,10 +2,11 @@ import { type Allowance, type Decision, type Denial, denied, denyByRules } from 
 import { Fault, POLICY_REASONS, type PolicyModule, type Verdict } from '../ports.ts'
 import type { Principal } from '../principal.ts'
 import type { CheckRequest, Moment, StoredFacts } from '../request.ts'
+import { type Admitted, isAdmitted } from '../token/admit.ts'
 import { isPrincipal } from '../token/standing.ts'
 import type { Snapshot } from '../trust/snapshot.ts'
 
-export type Judge = (who: Principal, request: CheckRequest, trust: Snapshot, at: Moment) => Decision
+export type Judge = (admitted: Admitted, request: CheckRequest, trust: Snapshot, at: Moment) => Decision
 
 /**
  * Floor AND application. The floor (tenant isolation, ownership of writes, scope) is ours and is asked first and always; an
@@ -13,7 +14,10 @@ export type Judge = (who: Principal, request: CheckRequest, trust: Snapshot, at:
  */
 export function createJudge(floorModule: PolicyModule): Judge {
   const floor = remembering(floorModule)
-  return (who, request, trust, at) => {
+  return (admitted, request, trust, at) => {
+    if (!isAdmitted(admitted, request.action))
+      throw new Fault('internal', 'a decision was asked for a token that nobody admitted to this action')
+    const who = admitted.principal
     if (!isPrincipal(who))
       throw new Fault('internal', 'a decision was asked for a caller that nobody recognised')
     const isolation = floor(floorInput(who, request))

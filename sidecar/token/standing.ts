@@ -1,7 +1,8 @@
 import { type Denial, deny, type Reason } from '../decision.ts'
-import type { Principal } from '../principal.ts'
+import type { Attributes, AuthorizationDetail, Principal } from '../principal.ts'
 import type { JsonObject, Moment } from '../request.ts'
 import type { Snapshot, TenantRule } from '../trust/snapshot.ts'
+import { attributesOf } from './attributes.ts'
 import type { BoundToken } from './binding.ts'
 
 /** Does this token still stand, and for which tenant? The only maker of a Principal. */
@@ -13,10 +14,15 @@ export function standing(
   const { claims, kid, claimsJson } = token
   const tenant = tenantOf(token.issuer.tenant, claims)
   if (typeof tenant === 'string') return deny(tenant)
-  const who = new RecognisedPrincipal(tenant.name, token.issuer.issuer, claims as unknown as AccessClaims, {
-    kid,
-    claimsJson,
-  })
+  const attributes = attributesOf(claims)
+  if (!attributes) return deny('claim_invalid')
+  const said = { kid, claimsJson, attributes }
+  const who = new RecognisedPrincipal(
+    tenant.name,
+    token.issuer.issuer,
+    claims as unknown as AccessClaims,
+    said,
+  )
   const facts = { source: token.issuer.source, sid: claims['sid'] }
   const revoked = revocations.size === 0 ? undefined : revocations.against(who, facts, at)
   return revoked ? deny(revoked) : who
@@ -55,13 +61,18 @@ class RecognisedPrincipal implements Principal {
   readonly expiresAt: number
   readonly jti: string
   readonly kid: string
+  readonly acr: string | undefined
+  readonly authTime: number | undefined
+  readonly amr: readonly string[]
+  readonly confirmation: Attributes['confirmation']
+  readonly authorizationDetails: readonly AuthorizationDetail[]
   readonly claimsJson: string
 
   constructor(
     tenant: string,
     issuer: string,
     claims: AccessClaims,
-    signed: { kid: string; claimsJson: string },
+    signed: { kid: string; claimsJson: string; attributes: Attributes },
   ) {
     this.issuer = issuer
     this.subject = claims.sub
@@ -74,6 +85,11 @@ class RecognisedPrincipal implements Principal {
     this.expiresAt = claims.exp
     this.jti = claims.jti
     this.kid = signed.kid
+    this.acr = signed.attributes.acr
+    this.authTime = signed.attributes.authTime
+    this.amr = signed.attributes.amr
+    this.confirmation = signed.attributes.confirmation
+    this.authorizationDetails = signed.attributes.authorizationDetails
     this.claimsJson = signed.claimsJson
   }
 

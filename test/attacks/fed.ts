@@ -5,6 +5,7 @@ import { readBundle } from '../../sidecar/feed/bundle-files.ts'
 import { engineLimits, FLOOR_ENTRYPOINT, prepareBundle } from '../../sidecar/policy/bundle.ts'
 import { createJudge } from '../../sidecar/policy/judge.ts'
 import type { Installed, RefreshKeys } from '../../sidecar/ports.ts'
+import { admit } from '../../sidecar/token/admit.ts'
 import { bind } from '../../sidecar/token/binding.ts'
 import { present } from '../../sidecar/token/credentials.ts'
 import { standing } from '../../sidecar/token/standing.ts'
@@ -72,6 +73,7 @@ export async function openFedArena({ refresh, first, silent }: FedPlan = {}): Pr
     verify: createVerify(createProve(keys.find)),
     bind,
     standing,
+    admit,
     judge: createJudge(floor),
     broke: () => undefined,
   }

@@ -6,7 +6,9 @@ import { createJudge, isAllowance } from '../../sidecar/policy/judge.ts'
 import type { PolicyModule } from '../../sidecar/ports.ts'
 import type { Principal } from '../../sidecar/principal.ts'
 import { encodeResponse } from '../../sidecar/serve/codec.ts'
+import { type Admitted, isAdmitted } from '../../sidecar/token/admit.ts'
 import { isPrincipal } from '../../sidecar/token/standing.ts'
+import { admitted } from '../fixtures/admitted.ts'
 import { question, verdictOf } from '../fixtures/question.ts'
 import { openArena, tokenOf } from './arena.ts'
 import { openSteps, requestOf } from './steps.ts'
@@ -74,9 +76,10 @@ describe('a caller that nobody recognised', () => {
     discards: () => 0,
   }
   const judge = createJudge(open)
-  const ask = (who: object) => {
-    return judge(who as Principal, request, { ...trust, policy: open }, 0)
-  }
+  // Whatever `admit` would make of somebody that is none.
+  const admitting = (who: object) =>
+    Object.assign(admitted(principal, trust, request.action), { principal: who as Principal })
+  const ask = (who: object) => judge(admitting(who), request, { ...trust, policy: open }, 0)
 
   test.each(COPIES)('%s is not judged, even by policies that allow everything', (_, copy) => {
     const forged = copy<Principal>(principal)
@@ -87,5 +90,19 @@ describe('a caller that nobody recognised', () => {
   test('the real one is judged', () => {
     expect(isPrincipal(principal)).toBe(true)
     expect(isAllowance(ask(principal))).toBe(true)
+  })
+
+  test.each(COPIES)('%s of an admission is none, and nobody is judged by it', (_, copy) => {
+    const forged = copy<Admitted>(admitted(principal, trust, request.action))
+    expect(isAdmitted(forged, request.action)).toBe(false)
+    expect(() => judge(forged as Admitted, request, { ...trust, policy: open }, 0)).toThrow(
+      expect.objectContaining({ code: 'internal' }),
+    )
+  })
+
+  test('an admission to another action is none to this one', () => {
+    const elsewhere = admitted(principal, trust, 'invoice:edit')
+    expect(isAdmitted(elsewhere, 'invoice:edit')).toBe(true)
+    expect(() => judge(elsewhere, request, { ...trust, policy: open }, 0)).toThrow('nobody admitted')
   })
 })

@@ -8,6 +8,7 @@ import { createJudge } from '../../sidecar/policy/judge.ts'
 import type { Fault, PolicyModule } from '../../sidecar/ports.ts'
 import type { CheckRequest } from '../../sidecar/request.ts'
 import { readRequest } from '../../sidecar/serve/codec.ts'
+import { admit } from '../../sidecar/token/admit.ts'
 import { bind } from '../../sidecar/token/binding.ts'
 import { present } from '../../sidecar/token/credentials.ts'
 import { standing } from '../../sidecar/token/standing.ts'
@@ -52,6 +53,7 @@ export async function openSteps(plan: Partial<PipelinePlan> = {}): Promise<OpenS
     verify: createVerify(createProve(keys.find)),
     bind,
     standing,
+    admit,
     judge: createJudge(floor),
     broke,
   }

@@ -5,6 +5,7 @@ import { createJudge, isAllowance } from '../../sidecar/policy/judge.ts'
 import { type DenyRule, POLICY_REASONS, type PolicyModule, type Verdict } from '../../sidecar/ports.ts'
 import { openArena, tokenOf } from '../attacks/arena.ts'
 import { openSteps, requestOf } from '../attacks/steps.ts'
+import { admitted } from '../fixtures/admitted.ts'
 import { POLICY } from '../fixtures/pipeline.ts'
 import { question } from '../fixtures/question.ts'
 import { asked, claims, createTally, KEY, PATIENT_MS, PLAN } from './world.ts'
@@ -45,7 +46,12 @@ describe('rules that somebody adds', () => {
         const { principal } = await arena.pipeline.ask(message)
         fc.pre(principal !== undefined)
         const judge = (base: PolicyModule, policy: PolicyModule) =>
-          createJudge(base)(principal, requestOf(message), { ...trust, policy }, 0)
+          createJudge(base)(
+            admitted(principal, trust, message.action),
+            requestOf(message),
+            { ...trust, policy },
+            0,
+          )
         const before = judge(floor, application)
         const after = judge(adding(floor, [], below), adding(application, [], above))
         tally.note(`${isAllowance(before)} ${isAllowance(after)}`)
@@ -67,7 +73,12 @@ describe('rules that somebody adds', () => {
         const { principal } = await arena.pipeline.ask(message)
         fc.pre(principal !== undefined)
         const judge = (policy: PolicyModule) =>
-          createJudge(floor)(principal, requestOf(message), { ...trust, policy }, 0)
+          createJudge(floor)(
+            admitted(principal, trust, message.action),
+            requestOf(message),
+            { ...trust, policy },
+            0,
+          )
         const silent: PolicyModule = {
           ...application,
           evaluate: () => ({ effect: 'allow', allow: ['all'], deny: [] }),
@@ -91,7 +102,12 @@ describe('rules that somebody adds', () => {
         const { principal } = await arena.pipeline.ask(message)
         fc.pre(principal !== undefined)
         const judge = (policy: PolicyModule) =>
-          createJudge(floor)(principal, requestOf(message), { ...trust, policy }, 0)
+          createJudge(floor)(
+            admitted(principal, trust, message.action),
+            requestOf(message),
+            { ...trust, policy },
+            0,
+          )
         expect(judge(nosy)).toEqual(judge(application))
       }),
       { numRuns: 500 },

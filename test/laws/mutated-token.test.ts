@@ -4,6 +4,7 @@ import { createJudge } from '../../sidecar/policy/judge.ts'
 import type { PolicyModule } from '../../sidecar/ports.ts'
 import { AT_S, openArena, tenantsBy } from '../attacks/arena.ts'
 import { openSteps, requestOf } from '../attacks/steps.ts'
+import { admitted } from '../fixtures/admitted.ts'
 import { question } from '../fixtures/question.ts'
 import { KEYS, mutant } from './mutants.ts'
 import { createReference } from './reference.ts'
@@ -68,7 +69,14 @@ describe('tokens a few changes away from a genuine one', () => {
         const { decision, principal } = await arena.pipeline.ask(message)
         tally.note(principal ? 'genuine' : 'refused')
         if (principal)
-          expect(judge(principal, requestOf(message), { ...trust, policy: nosy }, 0)).toEqual(decision)
+          expect(
+            judge(
+              admitted(principal, trust, message.action),
+              requestOf(message),
+              { ...trust, policy: nosy },
+              0,
+            ),
+          ).toEqual(decision)
       }),
       { numRuns: 3_000 },
     )

@@ -86,6 +86,11 @@ test('claims that no rule knows change no answer', async () => {
     'roles',
     'scope',
     'cnf',
+    'acr',
+    'auth_time',
+    'amr',
+    'act',
+    'authorization_details',
   ]
   const strange = fc.dictionary(
     fc.string({ maxLength: 12 }).filter((name) => !known.includes(name) && !name.includes('\0')),

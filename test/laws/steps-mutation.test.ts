@@ -11,11 +11,11 @@ import { openSteps, told } from '../attacks/steps.ts'
 import { signingKey } from '../fixtures/keys.ts'
 import { question } from '../fixtures/question.ts'
 
-const { steps, trust, faults } = await openSteps()
+const { steps, trust, faults } = await openSteps({ tokens: { firstPartyScopes: ['admin'] } })
 const NOW = AT_S * 1000
 const good = question({ token: tokenOf({}) })
 const [header] = good.headers
-const STEPS = ['current', 'present', 'verify', 'bind', 'standing', 'judge'] as const
+const STEPS = ['current', 'present', 'verify', 'bind', 'standing', 'admit', 'judge'] as const
 type StepName = (typeof STEPS)[number]
 
 /** A message that this step, and no earlier one, refuses. */
@@ -25,6 +25,7 @@ const REFUSED: Readonly<Record<StepName, typeof good>> = {
   verify: question({ token: tokenOf({ key: { ...signingKey('RS256', 'attacker'), kid: 'rs256-1' } }) }),
   bind: question({ token: tokenOf({ claims: { cnf: { jkt: 'a' } } }) }),
   standing: question({ token: tokenOf({ claims: { tenant: 'initech' } }), stored: { tenant: 'initech' } }),
+  admit: question({ token: tokenOf({ claims: { scope: 'invoice:read admin' } }) }),
   judge: question({ token: tokenOf({}), stored: { tenant: 'globex' } }),
 }
 const REASON: Readonly<Record<StepName, string>> = {
@@ -33,6 +34,7 @@ const REASON: Readonly<Record<StepName, string>> = {
   verify: 'sig_invalid',
   bind: 'cnf_scheme_mismatch',
   standing: 'issuer_tenant_mismatch',
+  admit: 'policy_denied',
   judge: 'tenant_mismatch',
 }
 // The store has seen a later moment: the clock went back.
@@ -70,7 +72,8 @@ const PERMISSIVE: Readonly<Record<StepName, Partial<Steps>>> = {
       } as unknown as Principal
     },
   },
-  judge: { judge: (principal) => ({ kind: 'allow', principal, ruleIds: ['hurry'] }) as Allowance },
+  admit: { admit: (principal, _trust, action) => ({ principal, action }) },
+  judge: { judge: ({ principal }) => ({ kind: 'allow', principal, ruleIds: ['hurry'] }) as Allowance },
 }
 function signal(): AbortSignal {
   return new AbortController().signal
@@ -88,7 +91,7 @@ describe('no step of a check is one too many', () => {
     },
   )
 
-  test.each(['standing', 'judge'] as const)(
+  test.each(['standing', 'admit', 'judge'] as const)(
     'a permissive %s cannot make what it would have to make',
     async (name) => {
       expect(await told({ ...steps, ...PERMISSIVE[name] }, REFUSED[name], momentFor(name))).toBe('internal')
@@ -97,7 +100,7 @@ describe('no step of a check is one too many', () => {
 
   test.each(STEPS)('an honest question is allowed with a permissive %s or not at all', async (name) => {
     const verdict = await told({ ...steps, ...PERMISSIVE[name] }, good, momentFor('judge'))
-    expect(verdict).toBe(name === 'standing' || name === 'judge' ? 'internal' : 'allow')
+    expect(verdict).toBe(['standing', 'admit', 'judge'].includes(name) ? 'internal' : 'allow')
   })
 })
 

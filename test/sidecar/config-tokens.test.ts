@@ -116,6 +116,7 @@ test('the terms of an issuer become the message of an operator', () => {
         privateAddresses: false,
       },
     },
+    client: true,
   })
 })
 
@@ -202,6 +203,7 @@ test.each<readonly [change: Tree, path: string, what: string]>([
   [asks({ timeoutMs: 49 }), 'issuers[0].introspection.timeoutMs', 'must be a whole number from 50 to 10000'],
   [asks({ ca: 'x' }), 'issuers[0].introspection.ca', 'must be certificates in PEM'],
   [asks({ ca: `${PEM}-----BEGIN PRIVATE KEY-----` }), 'issuers[0].introspection.ca', 'holds a private key'],
+  [issuer({ client: 'yes' }), 'issuers[0].client', 'must be true or false'],
   [issuer({ exchange: { opaque: 'Refused' } }), 'issuers[0].exchange.opaque', 'unknown'],
 ])('%j is told at %s: %s', (change, path, what) => {
   const problems = problemsOf(parse({ ...GOOD, ...change }))

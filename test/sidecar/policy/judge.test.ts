@@ -5,7 +5,9 @@ import { type Decision, denied, statusOf } from '../../../sidecar/decision.ts'
 import { readBundle } from '../../../sidecar/feed/bundle-files.ts'
 import { engineLimits, FLOOR_ENTRYPOINT, prepareBundle } from '../../../sidecar/policy/bundle.ts'
 import { createJudge, isAllowance } from '../../../sidecar/policy/judge.ts'
+import type { Principal } from '../../../sidecar/principal.ts'
 import { readRequest } from '../../../sidecar/serve/codec.ts'
+import { admitted } from '../../fixtures/admitted.ts'
 import { signingKey } from '../../fixtures/keys.ts'
 import { openPipeline, type Pipeline } from '../../fixtures/pipeline.ts'
 import { type Asked, question } from '../../fixtures/question.ts'
@@ -113,6 +115,7 @@ test('nobody is judged whom nobody recognised', async () => {
   if (!principal || !trust || denied(request)) throw new Error('no question')
   const floor = await prepareBundle(await readBundle(FLOOR), FLOOR_ENTRYPOINT, engineLimits(64 * 1024 * 1024))
   const judge = createJudge(floor)
-  expect(judge(principal, request, trust, 0).kind).toBe('allow')
-  expect(() => judge({ ...principal, tenant: 'globex' }, request, trust, 0)).toThrow('that nobody recognised')
+  const judged = (who: Principal) => judge(admitted(who, trust, request.action), request, trust, 0)
+  expect(judged(principal).kind).toBe('allow')
+  expect(() => judged({ ...principal, tenant: 'globex' })).toThrow('that nobody recognised')
 })

@@ -65,6 +65,11 @@ test('a principal is what the token says, and carries the claims as they were si
     expiresAt: NOW_S + 300,
     jti: 'j-1',
     kid: KEY.kid,
+    acr: undefined,
+    authTime: undefined,
+    amr: [],
+    confirmation: 'bearer',
+    authorizationDetails: [],
     claimsJson: JSON.stringify(claims),
   })
 })

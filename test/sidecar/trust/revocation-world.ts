@@ -37,6 +37,11 @@ export function caller(change: Partial<Principal> = {}): Principal {
     expiresAt: AT / 1000 + 300,
     jti: 'j-1',
     kid: 'k-1',
+    acr: undefined,
+    authTime: undefined,
+    amr: [],
+    confirmation: 'bearer',
+    authorizationDetails: [],
     claimsJson: '{}',
     ...change,
   }
