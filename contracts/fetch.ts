@@ -1,8 +1,9 @@
 import { lookup as resolve } from 'node:dns/promises'
-import { get as httpGet, type IncomingMessage } from 'node:http'
+import { get as httpGet, type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
 import { get as httpsGet } from 'node:https'
 import { isIP, type LookupFunction } from 'node:net'
 import { reachOf } from './fetch/addresses.ts'
+import { parseTime } from './time.ts'
 
 /** What one GET may do. */
 export interface FetchRules {
@@ -23,6 +24,17 @@ export interface FetchRules {
 export type Fetched =
   | { readonly changed: true; readonly body: Buffer; readonly etag: string | undefined }
   | { readonly changed: false }
+
+/** The answer had another status than the one asked for. */
+export class WrongStatus extends Error {
+  /** Milliseconds after which the server wants to be asked again (RFC 9110 section 10.2.3); 0 when it did not say. */
+  readonly retryAfterMs: number
+  constructor(message: string, retryAfterMs: number) {
+    super(message)
+    this.name = 'WrongStatus'
+    this.retryAfterMs = retryAfterMs
+  }
+}
 
 const TOTAL_MS = 5_000
 const TYPES = {
@@ -135,12 +147,29 @@ function checkResponse(response: IncomingMessage, url: string, expects: keyof ty
   const { statusCode = 0, headers } = response
   if (statusCode >= 300 && statusCode < 400)
     throw new Error(`${url}: answered with a redirect, which is not followed`)
-  if (statusCode !== 200) throw new Error(`${url}: answered with status ${statusCode}`)
+  if (statusCode !== 200)
+    throw new WrongStatus(`${url}: answered with status ${statusCode}`, retryAfter(headers))
   if (!TYPES[expects].test(headers['content-type'] ?? '')) {
     throw new Error(
       `${url}: its content type is not ${expects === 'json' ? 'JSON' : 'that of a gzip archive'}`,
     )
   }
+}
+
+// Seconds, or a date: that one is compared with the server's own date, so that no clock of ours has to agree with it.
+function retryAfter({ 'retry-after': text = '', date = '' }: IncomingHttpHeaders): number {
+  const ms = /^\d{1,9}$/.test(text) ? Number(text) * 1000 : momentOf(text) - momentOf(date)
+  return ms > 0 ? ms : 0
+}
+
+const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec']
+
+// RFC 9110 section 5.6.7, the one form that is sent today.
+function momentOf(httpDate: string): number {
+  const [, day = '', name = '', year = '', clock = ''] =
+    /^[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) ([\d:]{8}) GMT$/.exec(httpDate) ?? []
+  const month = String(MONTHS.indexOf(name) + 1).padStart(2, '0')
+  return parseTime(`${year}-${month}-${day}T${clock}Z`) ?? Number.NaN
 }
 
 async function readBody(response: IncomingMessage, url: string, maxBytes: number): Promise<Buffer> {

@@ -121,6 +121,7 @@ function answering(parts: Parts, around: Surroundings): Assembly {
     now: monotonic,
     sleep,
     lifetime: life,
+    inFlight: limits.inFlight,
   })
   const decide = createDecide({
     current: store.current,

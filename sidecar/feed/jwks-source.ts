@@ -1,4 +1,4 @@
-import type { FetchRules } from '../../contracts/fetch.ts'
+import { type FetchRules, WrongStatus } from '../../contracts/fetch.ts'
 import { JWKS_LIMITS, parseJwks } from '../../contracts/jwks.ts'
 import type { FetchDocument, Monotonic, Random, Report, Sleep } from '../ports.ts'
 import type { JwksLocation, JwksSourceConfig } from '../settings.ts'
@@ -16,7 +16,8 @@ export interface JwksSourceNeeds {
 
 export interface JwksSource {
   readonly issuer: string
-  /** A fetch that begins now, or right after the one under way. `false` when nothing usable could be had. */
+  /** A fetch that begins now, or right after the one under way. `false` when nothing usable could be had, or the issuer asked to be
+   *  left alone for a while (Retry-After, at most 60 s). */
   refresh(signal: AbortSignal): Promise<boolean>
   /** Keeps refreshing ahead of time until the signal aborts. */
   run(signal: AbortSignal): Promise<void>
@@ -30,6 +31,8 @@ export interface JwksSource {
 const NO_KEYS = Buffer.alloc(0)
 const FIRST_BACKOFF_MS = 1_000
 const LAST_BACKOFF_MS = 60_000
+/** An issuer may keep us away for so long at most: else one wrong header ends all hope of a new key. */
+const RETRY_AFTER_MAX_MS = 60_000
 const AHEAD = 0.8
 const JITTER = 0.1
 
@@ -38,6 +41,7 @@ export function createJwksSource(config: JwksSourceConfig, needs: JwksSourceNeed
   let problem = 'not fetched yet'
   let fetchedAt: number | undefined
   let flight: Promise<boolean> | undefined
+  let notBefore = Number.NEGATIVE_INFINITY
 
   const fetchOnce = async (signal: AbortSignal): Promise<boolean> => {
     try {
@@ -53,12 +57,15 @@ export function createJwksSource(config: JwksSourceConfig, needs: JwksSourceNeed
       return true
     } catch (cause) {
       counts.failed++
+      if (cause instanceof WrongStatus)
+        notBefore = needs.now() + Math.min(RETRY_AFTER_MAX_MS, cause.retryAfterMs)
       problem = cause instanceof Error ? cause.message : 'unknown'
       needs.report('jwks_refresh_failed', { issuer: config.issuer, problem })
       return false
     }
   }
   const start = (signal: AbortSignal): Promise<boolean> => {
+    if (needs.now() < notBefore) return Promise.resolve(false)
     const started = fetchOnce(signal).finally(() => {
       if (flight === started) flight = undefined
     })
@@ -78,7 +85,8 @@ export function createJwksSource(config: JwksSourceConfig, needs: JwksSourceNeed
       let backoffMs = problem ? FIRST_BACKOFF_MS : 0
       while (!signal.aborted) {
         const spread = 1 + JITTER * (2 * needs.random() - 1)
-        await needs.sleep((backoffMs || config.refreshMs * AHEAD) * spread, signal)
+        const pauseMs = (backoffMs || config.refreshMs * AHEAD) * spread
+        await needs.sleep(Math.max(pauseMs, notBefore - needs.now()), signal)
         const fetched = await (flight ?? start(signal))
         backoffMs = fetched ? 0 : Math.min(LAST_BACKOFF_MS, backoffMs * 2 || FIRST_BACKOFF_MS)
       }

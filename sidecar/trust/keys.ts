@@ -9,18 +9,18 @@ export const MISS_LIMITS = {
   /** A `kid` that a successful fetch lacked is unknown for this long, without another fetch. */
   unknownKidMs: 30_000,
   unknownKids: 1024,
-  /** Fetches that misses may cause: so many at once, and one more every `refillMs`. */
-  burst: 5,
-  refillMs: 10_000,
-  /** The last tokens are for a `kid` seen before: junk is usually seen once, the key after a rotation again and again. */
-  reserved: 3,
+  /** From the beginning of one fetch to that of the next. Whoever asks in between joins the next, so that junk delays a real rotation
+   *  by this much and uses nothing up. */
+  spacingMs: 500,
   /** Pause after a failed fetch, doubled each time. */
   firstBackoffMs: 1_000,
   lastBackoffMs: 60_000,
-  /** Requests that may wait for a fetch at once, of which so many for a `kid` seen before; and how long one waits at most. */
-  waiters: 256,
-  reservedWaiters: 128,
+  /** How long one question waits for a fetch at most. */
   waitMs: 3_000,
+  /** Parts of all places for questions that may wait for a fetch, so that questions under known keys keep the rest: for a `kid` never
+   *  seen before, and for any (junk is usually seen once, the key after a rotation again and again). */
+  firstSeenShare: 3 / 4,
+  share: 7 / 8,
 } as const
 
 export interface KeysNeeds {
@@ -30,6 +30,8 @@ export interface KeysNeeds {
   readonly sleep: Sleep
   /** Ends every fetch when the program ends. */
   readonly lifetime: AbortSignal
+  /** Questions that may be unanswered at once. */
+  readonly inFlight: number
 }
 
 /** Which key: the `kid` and algorithm that a token's header names. */
@@ -46,9 +48,9 @@ export interface Keys {
 export type KeyAnswer = VerificationKey | Denial
 
 /**
- * Finds keys by `kid`, and on a miss has the issuer's set refreshed (OpenID Connect Core section 10.1.1): single flight,
- * a small budget for misses, a pause after failures, bounded waiting. `kid_unknown` is said only after a successful fetch that
- * lacks it; otherwise we do not know and say `jwks_unavailable`.
+ * Finds keys by `kid`, and on a miss has the issuer's set refreshed (OpenID Connect Core section 10.1.1): single flight, one fetch in
+ * `spacingMs`, a pause after failures, bounded waiting. `kid_unknown` is said only after a successful fetch that lacks it; otherwise we do
+ * not know and say `jwks_unavailable`.
  */
 export function createKeys(needs: KeysNeeds): Keys {
   const asking = new Map<string, IssuerMisses>()
@@ -88,12 +90,10 @@ function lookUp(keys: KeySet, { kid, algorithm }: KeyName, at: Moment): KeyAnswe
   return fitting[0] ?? deny('alg_key_mismatch')
 }
 
-type Round = 'fetched' | 'failed' | 'paused' | 'over'
-
-interface Asked {
-  readonly kid: string
-  readonly at: number
-  readonly seenBefore: boolean
+interface Flight {
+  /** Monotonic; before it has begun, never. */
+  startedAt: number
+  readonly done: Promise<boolean>
 }
 
 interface IssuerMisses {
@@ -101,92 +101,86 @@ interface IssuerMisses {
 }
 
 function createMisses(issuer: string, needs: KeysNeeds): IssuerMisses {
+  const { now, inFlight } = needs
   const lacking = createLacking()
-  const budget = createBudget(needs.now)
+  const backoff = createBackoff(now)
   let waiting = 0
-  let flight: { readonly startedAt: number; readonly done: Promise<boolean> } | undefined
+  let lastStartAt = Number.NEGATIVE_INFINITY
+  let flight: Flight | undefined
 
-  const fly = (kid: string): Promise<boolean> => {
-    const startedAt = needs.now()
-    const done = needs
-      .refresh(issuer, needs.lifetime, kid)
-      .catch(() => false)
-      .then((fetched) => {
-        budget.report(fetched)
-        flight = undefined
-        return fetched
-      })
-    flight = { startedAt, done }
-    return done
+  // Under way already, or about to begin: whoever asks before it begins joins it.
+  const join = (kid: string): Flight => {
+    if (flight) return flight
+    const { promise, resolve } = Promise.withResolvers<boolean>()
+    const joined: Flight = { startedAt: Number.POSITIVE_INFINITY, done: promise }
+    flight = joined
+    const begin = async (): Promise<boolean> => {
+      const pauseMs = lastStartAt + MISS_LIMITS.spacingMs - now()
+      if (pauseMs > 0) await needs.sleep(pauseMs, needs.lifetime)
+      lastStartAt = now()
+      joined.startedAt = lastStartAt
+      return needs.refresh(issuer, needs.lifetime, kid)
+    }
+    const land = (fetched: boolean) => {
+      backoff.report(fetched)
+      flight = undefined
+      resolve(fetched)
+    }
+    begin().then(land, () => land(false))
+    return joined
   }
 
-  // One round: join the fetch under way, start one, or wait a moment for somebody else's.
-  const round = async (asked: Asked, wait: Wait): Promise<Round> => {
-    const startedAt = flight?.startedAt ?? needs.now()
-    const landed = flight?.done ?? (budget.take(asked.seenBefore) ? fly(asked.kid) : undefined)
-    if (!landed) return wait.pause()
-    const fetched = await wait.until(landed)
-    if (fetched === 'over') return 'over'
-    if (!fetched) return 'failed'
-    // A fetch that was already under way when the kid was first seen proves nothing about it.
-    return startedAt >= asked.at ? 'fetched' : 'paused'
-  }
-
-  const attempt = async (name: KeyName, at: Moment, asked: Asked, wait: Wait): Promise<KeyAnswer> => {
+  const attempt = async (name: KeyName, at: Moment, wait: Wait): Promise<KeyAnswer> => {
+    const askedAt = now()
     for (;;) {
-      const outcome = await round(asked, wait)
+      const joined = join(name.kid)
+      const fetched = await wait.until(joined.done)
       const keys = needs.installed()?.issuers.get(issuer)?.keys
       // Withheld, or not believed any more: whatever was fetched says nothing.
       if (!keys) return deny('jwks_unavailable')
       const known = lookUp(keys, name, at)
       if (known) return known
-      if (outcome === 'fetched') {
-        lacking.add(name.kid, needs.now())
-        return deny('kid_unknown')
-      }
-      if (outcome === 'over' || outcome === 'failed') return deny('jwks_unavailable')
+      if (fetched !== true) return deny('jwks_unavailable')
+      // A fetch that was already under way when the kid was first seen proves nothing about it.
+      if (joined.startedAt < askedAt) continue
+      lacking.add(name.kid, now())
+      return deny('kid_unknown')
     }
   }
   return {
     async resolve(name, at, signal) {
-      const asked = { kid: name.kid, at: needs.now(), seenBefore: lacking.seenBefore(name.kid) }
-      if (lacking.has(name.kid, asked.at)) return deny('kid_unknown')
-      const places = MISS_LIMITS.waiters - (asked.seenBefore ? 0 : MISS_LIMITS.reservedWaiters)
-      if ((!flight && budget.pausing()) || waiting >= places) return deny('jwks_unavailable')
+      const seenBefore = lacking.seenBefore(name.kid)
+      if (lacking.has(name.kid, now())) return deny('kid_unknown')
+      const places = inFlight * (seenBefore ? MISS_LIMITS.share : MISS_LIMITS.firstSeenShare)
+      if ((!flight && backoff.pausing()) || waiting >= places) return deny('jwks_unavailable')
       waiting++
+      const wait = createWait(needs.sleep, signal)
       try {
-        return await attempt(name, at, asked, createWait(needs.sleep, signal))
+        return await attempt(name, at, wait)
       } finally {
+        wait.end()
         waiting--
       }
     },
   }
 }
 
-const POLL_MS = 50
-
 /** Waiting that ends with the caller's deadline, or after `waitMs`. */
 interface Wait {
   until(landed: Promise<boolean>): Promise<boolean | 'over'>
-  /** Looks away for a moment: perhaps a scheduled fetch, or somebody else's, brings the key. */
-  pause(): Promise<'paused' | 'over'>
+  /** Nobody waits any longer. */
+  end(): void
 }
 
 function createWait(sleep: Sleep, signal: AbortSignal): Wait {
-  const over = sleep(MISS_LIMITS.waitMs, signal).then(
+  const answered = new AbortController()
+  const over = sleep(MISS_LIMITS.waitMs, AbortSignal.any([signal, answered.signal])).then(
     () => 'over' as const,
     () => 'over' as const,
   )
   return {
     until: (landed) => Promise.race([landed, over]),
-    pause: () =>
-      Promise.race([
-        sleep(POLL_MS, signal).then(
-          () => 'paused' as const,
-          () => 'over' as const,
-        ),
-        over,
-      ]),
+    end: () => answered.abort(),
   }
 }
 
@@ -208,10 +202,11 @@ function createLacking(): Lacking {
       until.set(kid, now + MISS_LIMITS.unknownKidMs)
     },
     seenBefore(kid) {
-      if (seen.has(kid)) return true
+      // Put at the end again: what is asked for again and again outlives any number of what is asked for once.
+      const before = seen.delete(kid)
       evictOldest(seen)
       seen.add(kid)
-      return false
+      return before
     },
   }
 }
@@ -224,28 +219,15 @@ function evictOldest(entries: Map<string, number> | Set<string>): void {
   }
 }
 
-interface Budget {
-  /** Takes one token for a fetch; the reserved ones only for a kid that was seen before. */
-  take(seenBefore: boolean): boolean
+interface Backoff {
   report(fetched: boolean): void
   pausing(): boolean
 }
 
-function createBudget(now: Monotonic): Budget {
-  let tokens: number = MISS_LIMITS.burst
-  let filledAt = now()
+function createBackoff(now: Monotonic): Backoff {
   let backoffMs = 0
   let pausedUntil = 0
   return {
-    take(seenBefore) {
-      if (now() < pausedUntil) return false
-      const refilled = (now() - filledAt) / MISS_LIMITS.refillMs
-      tokens = Math.min(MISS_LIMITS.burst, tokens + refilled)
-      filledAt = now()
-      if (tokens < (seenBefore ? 1 : 1 + MISS_LIMITS.reserved)) return false
-      tokens -= 1
-      return true
-    },
     report(fetched) {
       backoffMs = fetched
         ? 0

@@ -66,6 +66,7 @@ export async function openFedArena({ refresh, first, silent }: FedPlan = {}): Pr
     now: () => mono,
     sleep: () => new Promise(() => undefined),
     lifetime: NEVER,
+    inFlight: 1024,
   })
   const steps: Steps = {
     current: store.current,

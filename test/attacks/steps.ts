@@ -43,6 +43,7 @@ export async function openSteps(plan: Partial<PipelinePlan> = {}): Promise<OpenS
     now: () => 0,
     sleep: async () => undefined,
     lifetime: new AbortController().signal,
+    inFlight: 1024,
   })
   const faults: Fault[] = []
   const broke = (fault: Fault) => void faults.push(fault)

@@ -4,7 +4,7 @@ import type { RequestListener } from 'node:http'
 import { createServer } from 'node:net'
 import { expect, test } from 'vitest'
 import type { FetchRules } from '../../contracts/fetch.ts'
-import { fetchDocument } from '../../contracts/fetch.ts'
+import { fetchDocument, WrongStatus } from '../../contracts/fetch.ts'
 import { type LocalServer, serve } from '../sidecar/feed/http.ts'
 
 const LOOPBACK: FetchRules = { insecureLoopback: true, privateAddresses: false, maxBytes: 1000 }
@@ -75,6 +75,27 @@ test.each([301, 302, 303, 307, 308])('a redirect with %i is not followed', async
 test.each([201, 204, 206, 400, 401, 404, 500, 503])('status %i is no answer', async (status) => {
   await using server = await serve(answer(status, { 'content-type': 'application/json' }, ''))
   expect(await problem(server.url)).toBe(`${server.url}: answered with status ${status}`)
+})
+
+const DATE = 'Thu, 26 Nov 2026 11:00:00 GMT'
+test.each<readonly [what: string, headers: Readonly<Record<string, string>>, ms: number]>([
+  ['seconds', { 'retry-after': '7' }, 7_000],
+  ['none', { 'retry-after': '0' }, 0],
+  [
+    'a date, by the clock of the server',
+    { 'retry-after': 'Thu, 26 Nov 2026 11:00:30 GMT', date: DATE },
+    30_000,
+  ],
+  ['a date gone by', { 'retry-after': 'Thu, 26 Nov 2026 10:00:30 GMT', date: DATE }, 0],
+  ['negative seconds', { 'retry-after': '-7', date: DATE }, 0],
+  ['nonsense', { 'retry-after': 'soon', date: DATE }, 0],
+  ['too many digits', { 'retry-after': '9'.repeat(10), date: DATE }, 0],
+  ['nothing', {}, 0],
+])('what Retry-After says is told with a wrong status: %s', async (_what, headers, ms) => {
+  await using server = await serve(answer(503, headers, ''))
+  const cause = await fetchDocument(server.url, LOOPBACK, never()).catch((thrown: unknown) => thrown)
+  if (!(cause instanceof WrongStatus)) throw new Error(`not a WrongStatus: ${cause}`)
+  expect(cause.retryAfterMs).toBe(ms)
 })
 
 test.each([

@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { beforeEach, expect, test } from 'vitest'
+import { WrongStatus } from '../../../contracts/fetch.ts'
 import { createJwksSource, type JwksSource } from '../../../sidecar/feed/jwks-source.ts'
 import type { Fact, FetchDocument } from '../../../sidecar/ports.ts'
 import type { JwksLocation } from '../../../sidecar/settings.ts'
@@ -256,6 +257,37 @@ test('after a failure it is tried again after 1, 2, 4 … at most 60 s', async (
   await time.advance(REFRESH_MS * 0.8 - 1)
   expect(asked).toEqual([])
   stop.abort()
+})
+
+test.each([
+  ['as long as it asks for', 20_000, 20_000],
+  ['at most a minute', 3_600_000, 60_000],
+])('an issuer that asks to be left alone is: %s', async (_how, retryAfterMs, quietMs) => {
+  const source = open()
+  web[URI] = new WrongStatus(`${URI}: answered with status 429`, retryAfterMs)
+  expect(await source.refresh(never)).toBe(false)
+  web[URI] = GOOD
+  await time.advance(quietMs - 1)
+  expect(await source.refresh(never)).toBe(false)
+  expect(asked).toHaveLength(1)
+  expect(source.problem()).toContain('429')
+  await time.advance(1)
+  expect(await source.refresh(never)).toBe(true)
+  expect(asked).toHaveLength(2)
+})
+
+test('a scheduled fetch waits as long as the issuer asks for, even if its own pause is shorter', async () => {
+  const source = open()
+  web[URI] = new WrongStatus(`${URI}: answered with status 503`, 20_000)
+  expect(await source.refresh(never)).toBe(false)
+  const ending = new AbortController()
+  const running = source.run(ending.signal).catch(() => 'ended')
+  await time.advance(19_999)
+  expect(asked).toHaveLength(1)
+  await time.advance(1)
+  expect(asked).toHaveLength(2)
+  ending.abort()
+  expect(await running).toBe('ended')
 })
 
 test('a source that never succeeded tries again soon', async () => {

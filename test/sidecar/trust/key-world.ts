@@ -12,6 +12,8 @@ import { openTrust, type Trust } from './beliefs.ts'
 export const OLD = signingKey('RS256', 'old')
 export const NEW = signingKey('RS256', 'new')
 export const OTHER_ISSUER = 'https://other.test.example'
+/** Questions that may be unanswered at once. */
+export const PLACES = 1024
 export const AT = 1_790_000_000_000
 
 export type Outcome = readonly SigningKey[] | 'failure'
@@ -53,6 +55,7 @@ export async function openKeyWorld(): Promise<KeyWorld> {
     now: time.now,
     sleep: time.sleep,
     lifetime: new AbortController().signal,
+    inFlight: PLACES,
   })
   await trust.state({ keys: [OLD] }, { issuer: OTHER_ISSUER, keys: [] })
   const issuer = (name = ISSUER): Issuer => {
