@@ -65,13 +65,13 @@ describe('whose tokens a sidecar may have us deny', () => {
     expect(taken({ ...kept, subject: { $case: 'fingerprint', fingerprint } })).toBe(true)
     expect(taken({ subject: { $case: 'fingerprint', fingerprint } })).toBe(false)
     expect(taken({ ...kept, subject: { $case: 'sub', sub: 'bob' } })).toBe(false)
-    for (const other of [
-      { kind: 0, value },
-      { kind: 99, value },
-      { kind, value: Buffer.alloc(12) },
-    ])
-      expect(taken({ ...kept, subject: { $case: 'fingerprint', fingerprint: other } })).toBe(false)
-    const [hub] = [{ source: 'idm/hub', issuer: 'https://hub.example' }]
+    const unknown = FingerprintKind.FINGERPRINT_KIND_UNSPECIFIED
+    expect(taken({ ...kept, subject: { $case: 'fingerprint', fingerprint: { kind: unknown, value } } })).toBe(
+      false,
+    )
+    const another = { kind, value: Buffer.alloc(12) }
+    expect(taken({ ...kept, subject: { $case: 'fingerprint', fingerprint: another } })).toBe(false)
+    const hub = { source: 'idm/hub', issuer: 'https://hub.example' }
     expect(taken({ ...kept, ...hub, subject: { $case: 'fingerprint', fingerprint } })).toBe(false)
   })
 
