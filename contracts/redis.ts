@@ -22,6 +22,8 @@ export interface Redis {
    * writes may be lost: a replica was promoted, a server restarted, or it was replaced.
    */
   history(key: string): string | undefined
+  /** Counts the connections that were made: while it stays the same, so does every history. */
+  connections(): number
   /** Why something is missing; empty when every server that is needed is there. */
   troubles(): readonly Trouble[]
 }
@@ -56,8 +58,11 @@ export function createRedis(
 ): Redis {
   const means = { settings, needs, limits: { ...REDIS_LIMITS, ...limits } }
   const { sleep, random, report } = needs
-  const changed: SeatNeeds['changed'] = ({ host, port }, trouble) =>
+  let connections = 0
+  const changed: SeatNeeds['changed'] = ({ host, port }, trouble) => {
+    if (!trouble) connections++
     report({ address: `${host}:${port}`, trouble })
+  }
   const create = settings.mode === 'cluster' ? createClusterSeats : createOneSeat
   const seats = create(means, { sleep, random, changed })
 
@@ -92,6 +97,7 @@ export function createRedis(
       const answered = await follow(question, words, signal)
       return answered.ok ? transactionOf(answered, commands.length) : answered
     },
+    connections: () => connections,
     history: (key) => seats.forKey(key)?.connection()?.facts().history,
     troubles() {
       const all = seats.all()

@@ -37,7 +37,9 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   'sidecar/token': ['sidecar/trust', 'leaves', 'contracts'],
   'sidecar/policy': ['sidecar/token', 'sidecar/trust', 'leaves', 'contracts'],
   'sidecar/decide': ['sidecar/token', 'sidecar/policy', 'sidecar/trust', 'leaves', 'contracts'],
-  'sidecar/serve': ['sidecar/decide', 'sidecar/policy', 'leaves', 'contracts'],
+  // Refresh families: what they are, apart from how they are asked for.
+  'sidecar/tokens': ['leaves', 'contracts'],
+  'sidecar/serve': ['sidecar/decide', 'sidecar/policy', 'sidecar/tokens', 'leaves', 'contracts'],
   'sidecar/feed': ['leaves', 'contracts'],
   'sidecar/record': ['leaves', 'contracts'],
   'sidecar/config-injected': ['sidecar/config-reader', 'sidecar/config', 'leaves', 'contracts'],

@@ -26,6 +26,8 @@ export const TROUBLES = [
   'moved',
   'cluster_down',
   'wrong_type',
+  /** What is remembered there may have gaps, see continuity.ts. */
+  'gap',
   /** The eviction policy may drop what must be remembered. */
   'evicting',
   'not_master',
