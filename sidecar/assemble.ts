@@ -23,17 +23,19 @@ import type { LineLog } from './record/log.ts'
 import { createMetrics } from './record/metrics.ts'
 import { createRecorder } from './record/recorder.ts'
 import { createStatus } from './record/status.ts'
-import { createTokenMetrics } from './record/token-metrics.ts'
+import { createTokenMetrics, type TokenTelemetry } from './record/token-metrics.ts'
 import { openAdmission } from './serve/admission.ts'
 import { type Checks, createChecks } from './serve/checks.ts'
 import { admit } from './token/admit.ts'
 import { bind } from './token/binding.ts'
 import { present } from './token/credentials.ts'
+import { rememberTokens } from './token/memory.ts'
+import { createShadow } from './token/shadow.ts'
 import { standing } from './token/standing.ts'
 import { createProve, createVerify } from './token/verify.ts'
 import { createFedTrust } from './trust/fed.ts'
 import { createInstall } from './trust/install.ts'
-import { createKeys } from './trust/keys.ts'
+import { createKeys, type Keys } from './trust/keys.ts'
 import { createTrustStore, type TrustStore } from './trust/store.ts'
 
 /** What only the program itself has: clocks, chance, logs, and the signals that end things. */
@@ -42,6 +44,8 @@ export interface Surroundings {
   readonly monotonic: Monotonic
   readonly sleep: Sleep
   readonly random: Random
+  /** 32 random bytes of this process. */
+  readonly salt: Uint8Array
   readonly format: FormatTime
   readonly fetch: FetchDocument
   readonly nextId: () => string
@@ -109,6 +113,32 @@ interface Parts {
   readonly identity: Identity | undefined
 }
 
+// Verification with a memory, and who watches that memory.
+function createProver(
+  keys: Keys,
+  telemetry: TokenTelemetry,
+  { tokenCacheEntries: entries, tokenCacheBytes: bytes }: Serving['limits'],
+  { random, sleep, life, salt, report }: Surroundings,
+) {
+  const memory = rememberTokens(createProve(keys.find), {
+    limits: { entries, bytes },
+    salt,
+    counted: telemetry.cacheLookup,
+    hit: (inquiry, proof) => shadow(inquiry, proof),
+  })
+  const shadow = createShadow({
+    random,
+    sleep,
+    lifetime: life,
+    diverged(issuer) {
+      memory.disable()
+      telemetry.cacheDiverged()
+      report('token_cache_divergence', { issuer, note: 'token caches are off until the next start' })
+    },
+  })
+  return memory
+}
+
 // The same in both modes: from a question to its answer, and what is told about it.
 function answering(parts: Parts, around: Surroundings): Assembly {
   const { config, floor, store, feed, identity } = parts
@@ -123,10 +153,11 @@ function answering(parts: Parts, around: Surroundings): Assembly {
     lifetime: life,
     inFlight: limits.inFlight,
   })
+  const { prove } = createProver(keys, tokens.telemetry, limits, around)
   const decide = createDecide({
     current: store.current,
     present,
-    verify: createVerify(createProve(keys.find)),
+    verify: createVerify(prove),
     bind,
     standing,
     admit,

@@ -55,6 +55,8 @@ const LIMITS = {
   jwksRefreshSeconds: { from: 10, to: 900, fallback: 300 },
   jwksStaleSeconds: { from: 60, to: 86_400, fallback: 86_400 },
   drainSeconds: { from: 0, to: 300, fallback: 25 },
+  tokenCacheEntries: { from: 0, to: 50_000, fallback: 8_192 },
+  tokenCacheBytes: { from: 0, to: 67_108_864, fallback: 8_388_608 },
   logQueueBytes: { from: 4096, to: 67_108_864, fallback: 1_048_576 },
 } as const
 

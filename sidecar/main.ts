@@ -109,6 +109,7 @@ async function run(config: Config | InjectedConfig, floor: PolicyModule): Promis
   const { feed, identity, checks, ready, view } = assemble(config, floor, {
     ...{ wall, monotonic, sleep, random, format, decisions, report },
     fetch: fetchDocument,
+    salt: randomBytes(32),
     nextId: createIds(),
     version: version(),
     life: life.signal,

@@ -14,6 +14,8 @@ export interface Evidence {
   readonly atS: number
 }
 export interface KeyedEvidence extends Evidence {
+  /** The key that has vouched for these very bytes before. */
+  readonly vouched?: VerificationKey | undefined
   readonly key: VerificationKey
 }
 
@@ -55,7 +57,7 @@ export interface Profile {
   readonly audience: 'ours' | 'client'
   /** Claims that must be there, each a text of 1 to 256 characters. */
   readonly requires: readonly string[]
-  /** Whether its `scope` and `roles` are read. */
+  /** Whether it gives access: its `scope` and `roles` are read, and it comes again and again. */
   readonly grants: boolean
   readonly lifetime: Lifetime
   /** Claims that belong to tokens of another kind. */

@@ -2,6 +2,7 @@ import type { VerificationKey } from '../../contracts/jwks.ts'
 import { type Denial, denied, deny, type Reason } from '../decision.ts'
 import type { JsonObject, Moment } from '../request.ts'
 import type { Issuer, Snapshot } from '../trust/snapshot.ts'
+import type { KnownToken } from './cache.ts'
 import { CHECKS_AFTER_KEY, CHECKS_BEFORE_KEY, EVERY_CHECK, make } from './checks.ts'
 import type { Presented } from './credentials.ts'
 import {
@@ -73,21 +74,34 @@ export function createVerify(prove: Prove): Verify {
     prove({ token, profile, expected: NOTHING_EXPECTED, trust, at, signal })
 }
 
+/** A proven token with what proved it. */
+export interface Proof<Name extends ProfileName = ProfileName> {
+  readonly token: ProvenToken<Name>
+  readonly jwt: ParsedJwt
+  readonly key: VerificationKey
+}
+/** `known`: what an earlier proof of the very same bytes has shown, and what need not be shown again. */
+export type ProveInFull = <Name extends ProfileName>(
+  inquiry: Inquiry<Name>,
+  known?: KnownToken,
+) => Proof<Name> | Denial | Promise<Proof<Name> | Denial>
+
 /** The one verifier of signed tokens, whatever their profile. */
-export function createProve(findKey: FindKey, checks: ChecksTable = ALL_CHECKS): Prove {
+export function createProve(findKey: FindKey, checks: ChecksTable = ALL_CHECKS): ProveInFull {
   const memo = createHeaderMemo()
-  return <Name extends ProfileName>(inquiry: Inquiry<Name>) => {
+  return <Name extends ProfileName>(inquiry: Inquiry<Name>, known?: KnownToken) => {
     const { token, profile, expected, trust, at, signal } = inquiry
-    const jwt = parseJwt(token, memo)
+    const jwt = known ? known.jwt : parseJwt(token, memo)
     if (denied(jwt)) return jwt
     const issuer = believedIssuer(jwt, trust)
     if (typeof issuer === 'string') return deny(issuer)
 
-    const evidence = { jwt, profile, expected, issuer, trust, atS: Math.floor(at / 1000) }
+    const vouched = known?.key
+    const evidence = { jwt, profile, expected, issuer, trust, atS: Math.floor(at / 1000), vouched }
     const early = make(checks.beforeKey, evidence)
     if (typeof early === 'string') return deny(early)
 
-    const judgeWith = (key: VerificationKey | Denial): Proven<Name> => {
+    const judgeWith = (key: VerificationKey | Denial): Proof<Name> | Denial => {
       if (denied(key)) return key
       const late = make(checks.afterKey, { ...evidence, key })
       if (typeof late === 'string') return deny(late)
@@ -95,11 +109,22 @@ export function createProve(findKey: FindKey, checks: ChecksTable = ALL_CHECKS):
       if ((early | late) !== EVERY_CHECK) return deny('internal')
       rememberHeader(jwt, memo)
       const { claims, claimsJson, header } = jwt
-      return { profile: profile.name, claims, claimsJson, kid: header.kid, issuer } as ProvenToken<Name>
+      const shown = { profile: profile.name, claims, claimsJson, kid: header.kid, issuer }
+      return { token: shown as ProvenToken<Name>, jwt, key }
     }
     // A known key, which is nearly always, costs no turn of the event loop.
     const found = findKey(issuer, jwt.header, at, signal)
     return found instanceof Promise ? found.then(judgeWith) : judgeWith(found)
+  }
+}
+
+/** The same without a memory. */
+export function forgetful(proveInFull: ProveInFull): Prove {
+  const tokenOf = <Name extends ProfileName>(proof: Proof<Name> | Denial): Proven<Name> =>
+    denied(proof) ? proof : proof.token
+  return (inquiry) => {
+    const proof = proveInFull(inquiry)
+    return proof instanceof Promise ? proof.then(tokenOf) : tokenOf(proof)
   }
 }
 

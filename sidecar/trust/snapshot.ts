@@ -77,6 +77,8 @@ export interface KeySet {
   /** From this moment on the keys may not be used: their source has been silent for too long. */
   readonly notAfter: Moment
   readonly refreshable: boolean
+  /** The JWK Set as published; empty when there is none. */
+  readonly document: Buffer
 }
 
 const REVOKED_KIDS = 64
@@ -167,21 +169,17 @@ function parseTenant(tenant: IssuerMessage['tenant']): TenantRule | undefined {
   return { kind: 'claim', claim, allowed: new Set(allowed) }
 }
 
-interface ReadKeySet extends KeySet {
-  readonly document: Buffer
-}
-
 // An unchanged document keeps its imported keys: importing costs far more than a decision.
 function parseKeys(
   message: IssuerMessage,
   algorithms: ReadonlySet<Algorithm>,
   before: Issuer | undefined,
-): ReadKeySet | string {
+): KeySet | string {
   const document = message.keys?.jwks ?? Buffer.alloc(0)
   const notAfter = message.keys?.notAfterMs || Number.POSITIVE_INFINITY
   const refreshable = message.keys?.refreshable ?? false
   const terms = { notAfter, refreshable, revokedKids: new Set(message.revokedKids) }
-  const old = before?.keys as ReadKeySet | undefined
+  const old = before?.keys
   if (old?.document.equals(document) && before && sameMembers(before.algorithms, algorithms)) {
     return { ...old, ...terms }
   }

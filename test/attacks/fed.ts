@@ -9,7 +9,7 @@ import { admit } from '../../sidecar/token/admit.ts'
 import { bind } from '../../sidecar/token/binding.ts'
 import { present } from '../../sidecar/token/credentials.ts'
 import { standing } from '../../sidecar/token/standing.ts'
-import { createProve, createVerify } from '../../sidecar/token/verify.ts'
+import { createProve, createVerify, forgetful } from '../../sidecar/token/verify.ts'
 import { createKeys } from '../../sidecar/trust/keys.ts'
 import { signingKey } from '../fixtures/keys.ts'
 import { PATIENT } from '../fixtures/pipeline.ts'
@@ -71,7 +71,7 @@ export async function openFedArena({ refresh, first, silent }: FedPlan = {}): Pr
   const steps: Steps = {
     current: store.current,
     present,
-    verify: createVerify(createProve(keys.find)),
+    verify: createVerify(forgetful(createProve(keys.find))),
     bind,
     standing,
     admit,

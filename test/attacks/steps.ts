@@ -12,7 +12,7 @@ import { admit } from '../../sidecar/token/admit.ts'
 import { bind } from '../../sidecar/token/binding.ts'
 import { present } from '../../sidecar/token/credentials.ts'
 import { standing } from '../../sidecar/token/standing.ts'
-import { createProve, createVerify } from '../../sidecar/token/verify.ts'
+import { createProve, createVerify, forgetful } from '../../sidecar/token/verify.ts'
 import { createKeys } from '../../sidecar/trust/keys.ts'
 import type { Snapshot } from '../../sidecar/trust/snapshot.ts'
 import { createTrustStore } from '../../sidecar/trust/store.ts'
@@ -51,7 +51,7 @@ export async function openSteps(plan: Partial<PipelinePlan> = {}): Promise<OpenS
   const steps = {
     current,
     present,
-    verify: createVerify(createProve(keys.find)),
+    verify: createVerify(forgetful(createProve(keys.find))),
     bind,
     standing,
     admit,

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import type { Reason } from '../../sidecar/decision.ts'
 import { CHECKS_AFTER_KEY, CHECKS_BEFORE_KEY } from '../../sidecar/token/checks.ts'
 import { CHECK_NAMES } from '../../sidecar/token/evidence.ts'
-import { type ChecksTable, createProve, createVerify } from '../../sidecar/token/verify.ts'
+import { type ChecksTable, createProve, createVerify, forgetful } from '../../sidecar/token/verify.ts'
 import { AT_S, openArena, tokenOf, type Weapon } from '../attacks/arena.ts'
 import { openSteps, requestOf } from '../attacks/steps.ts'
 import { relabelled, signingKey } from '../fixtures/keys.ts'
@@ -125,7 +125,7 @@ describe('each of the nine checks has a duty of its own', () => {
     const findKey = () => issuer?.keys.byKid.get(rsa.kid)?.[0] ?? Promise.reject(new Error('no key'))
     const presented = steps.present(requestOf(question({ token: tokenOf({ claims: { iss: alias } }) })))
     if ('kind' in presented) throw new Error(presented.reason)
-    const verify = createVerify(createProve(findKey, checks))
+    const verify = createVerify(forgetful(createProve(findKey, checks)))
     const verified = await verify(presented, lying, AT_S * 1000, () => new AbortController().signal)
     expect('kind' in verified ? verified.reason : 'verified').toBe(want)
   })

@@ -89,7 +89,6 @@ test('the terms of an issuer become the message of an operator', () => {
     client: true,
   }
   expect(configOf(issuer(change)).trust.issuers[0]?.terms).toEqual({
-    client: true,
     legacyTypUntilMs: Date.UTC(2027, 0, 31),
     firstPartyClients: ['web', 'ops'],
     introspection: {

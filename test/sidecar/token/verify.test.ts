@@ -3,7 +3,7 @@ import { beforeAll, expect, test } from 'vitest'
 import { parseJwks, type VerificationKey } from '../../../contracts/jwks.ts'
 import { type Denial, denied, deny } from '../../../sidecar/decision.ts'
 import { present } from '../../../sidecar/token/credentials.ts'
-import { createProve, createVerify, type FindKey } from '../../../sidecar/token/verify.ts'
+import { createProve, createVerify, type FindKey, forgetful } from '../../../sidecar/token/verify.ts'
 import type { Snapshot } from '../../../sidecar/trust/snapshot.ts'
 import { relabelled, type SigningKey, signingKey } from '../../fixtures/keys.ts'
 import { type Forge, forge } from '../../fixtures/tokens.ts'
@@ -25,7 +25,7 @@ beforeAll(async () => {
 type Ask = (wish?: Forge) => Promise<string>
 
 function asking(findKey: FindKey): Ask {
-  const verify = createVerify(createProve(findKey))
+  const verify = createVerify(forgetful(createProve(findKey)))
   return async (wish = {}) => {
     const value = Buffer.from(`Bearer ${forge({ key: KEY, at: NOW_S, ...wish })}`)
     const stored = { type: '', id: '', tenant: '', owner: '', attributes: {} }

@@ -1,0 +1,104 @@
+import { type Denial, denied } from '../decision.ts'
+import type { Snapshot } from '../trust/snapshot.ts'
+import { type CacheLimits, createTokenCache } from './cache.ts'
+import type { ProfileName } from './evidence.ts'
+import { createFingerprint } from './fingerprint.ts'
+import { createNegativeCache, refusalOf } from './negative.ts'
+import { forgetful, type Inquiry, type Proof, type Prove, type ProveInFull, type Proven } from './verify.ts'
+
+/** How a lookup ended. `recheck_failed`: known, and refused by what is checked each time. */
+export type LookupResult = 'hit' | 'miss' | 'negative_hit' | 'recheck_failed'
+
+export interface MemoryNeeds {
+  /** No entries, or no bytes: nothing is remembered. */
+  readonly limits: CacheLimits
+  /** 32 random bytes of this process. */
+  readonly salt: Uint8Array
+  readonly counted: (result: LookupResult) => void
+  /** Told of every token that was let through because it is known. Returns at once. */
+  readonly hit: (inquiry: Inquiry, proof: Proof) => void
+}
+
+export interface RememberingProve {
+  readonly prove: Prove
+  /** Forgets everything and remembers nothing from now on. */
+  readonly disable: () => void
+  readonly size: () => { readonly entries: number; readonly bytes: number; readonly refusals: number }
+}
+
+/**
+ * Verification that knows tokens again. There is one road, and what is remembered shortens it at two places only: how the bytes
+ * read, and that a key has vouched for them. Every check is made each time, with the beliefs, the key and the clock of now; so a change of any of
+ * them counts at once. Access tokens alone are remembered: the others come once.
+ */
+export function rememberTokens(proveInFull: ProveInFull, needs: MemoryNeeds): RememberingProve {
+  const cache = createTokenCache(needs.limits)
+  const refusals = createNegativeCache()
+  const anew = forgetful(proveInFull)
+  const fingerprint = createFingerprint(needs.salt)
+  let on = needs.limits.entries > 0 && needs.limits.bytes > 0
+  const { counted } = needs
+
+  const again = <Name extends ProfileName>(
+    inquiry: Inquiry<Name>,
+    name: string,
+  ): Proven<Name> | Promise<Proven<Name>> => {
+    const { trust, at, profile } = inquiry
+    const basis = { fingerprint: name, profile: profile.name, generation: trust.generation }
+    const refusal = refusals.get(basis, at)
+    if (refusal) {
+      counted('negative_hit')
+      return refusalOf(refusal)
+    }
+    const refuse = (denial: Denial): Denial => {
+      if (on) refusals.admit(basis, denial, at, earliestEnd(trust))
+      return denial
+    }
+    const learn = (proof: Proof<Name> | Denial): Proven<Name> => {
+      if (denied(proof)) return refuse(proof)
+      if (on) cache.admit(name, proof.jwt, proof.key, at)
+      return proof.token
+    }
+    const inFull = () => {
+      counted('miss')
+      const proof = proveInFull(inquiry)
+      return proof instanceof Promise ? proof.then(learn) : learn(proof)
+    }
+    const known = cache.get(name, at)
+    if (!known) return inFull()
+
+    const confirm = (proof: Proof<Name> | Denial): Proven<Name> | Promise<Proven<Name>> => {
+      if (!denied(proof)) {
+        counted('hit')
+        needs.hit(inquiry, proof)
+        return proof.token
+      }
+      cache.forget(name)
+      // Another key has this name now, and it has not seen these bytes.
+      if (proof.reason === 'sig_invalid') return inFull()
+      counted('recheck_failed')
+      return refuse(proof)
+    }
+    const proof = proveInFull(inquiry, known)
+    return proof instanceof Promise ? proof.then(confirm) : confirm(proof)
+  }
+  return {
+    prove: (inquiry) => {
+      const name = on && inquiry.profile.grants ? fingerprint(inquiry.token) : undefined
+      return name === undefined ? anew(inquiry) : again(inquiry, name)
+    },
+    disable() {
+      on = false
+      cache.clear()
+      refusals.clear()
+    },
+    size: () => ({ entries: cache.size(), bytes: cache.bytes(), refusals: refusals.size() }),
+  }
+}
+
+// Once keys may not be used any more, the answer is that nobody knows.
+function earliestEnd({ issuers }: Snapshot): number {
+  let end = Number.POSITIVE_INFINITY
+  for (const { keys } of issuers.values()) end = Math.min(end, keys.notAfter)
+  return end
+}
