@@ -27,15 +27,16 @@ import { createTokenMetrics, type TokenTelemetry } from './record/token-metrics.
 import { openAdmission } from './serve/admission.ts'
 import { type Checks, createChecks } from './serve/checks.ts'
 import { admit } from './token/admit.ts'
-import { bind } from './token/binding.ts'
 import { present } from './token/credentials.ts'
 import { rememberTokens } from './token/memory.ts'
+import { createPossession, type Possession } from './token/possession.ts'
 import { createShadow } from './token/shadow.ts'
 import { standing } from './token/standing.ts'
 import { createProve, createVerify } from './token/verify.ts'
 import { createFedTrust } from './trust/fed.ts'
 import { createInstall } from './trust/install.ts'
 import { createKeys, type Keys } from './trust/keys.ts'
+import { createReplayMemory } from './trust/replay.ts'
 import { createTrustStore, type TrustStore } from './trust/store.ts'
 
 /** What only the program itself has: clocks, chance, logs, and the signals that end things. */
@@ -49,6 +50,8 @@ export interface Surroundings {
   readonly format: FormatTime
   readonly fetch: FetchDocument
   readonly nextId: () => string
+  /** NONCE_SECRET_BYTES of chance. */
+  readonly proofSecret: Uint8Array
   readonly version: string
   readonly decisions: LineLog
   readonly report: Report
@@ -139,6 +142,21 @@ function createProver(
   return memory
 }
 
+function possessionOf(
+  identity: Identity | undefined,
+  { proofSecret, wall, monotonic }: Surroundings,
+): Possession {
+  return createPossession({
+    secret: proofSecret,
+    memory: createReplayMemory(monotonic),
+    shared: undefined,
+    // An injected sidecar has siblings in the other pods, and a proof that one has seen the others have not.
+    alone: identity === undefined,
+    bornAt: wall(),
+    now: monotonic,
+  })
+}
+
 // The same in both modes: from a question to its answer, and what is told about it.
 function answering(parts: Parts, around: Surroundings): Assembly {
   const { config, floor, store, feed, identity } = parts
@@ -154,13 +172,16 @@ function answering(parts: Parts, around: Surroundings): Assembly {
     inFlight: limits.inFlight,
   })
   const { prove } = createProver(keys, tokens.telemetry, limits, around)
+  const possession = possessionOf(identity, around)
   const decide = createDecide({
     current: store.current,
     present,
     verify: createVerify(prove),
-    bind,
+    bind: possession.bind,
     standing,
     admit,
+    spend: possession.spend,
+    nonce: possession.nonce,
     judge: createJudge(floor),
     broke: (fault) => report('fault', { code: fault.code, problem: fault.message }),
   })

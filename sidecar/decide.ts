@@ -1,12 +1,13 @@
-import { type Decision, type Denial, denied, deny } from './decision.ts'
+import { type Decision, type Denial, denied, deny, MEANING, type Meaning } from './decision.ts'
 import type { Judge } from './policy/judge.ts'
 import { Fault } from './ports.ts'
 import type { Principal } from './principal.ts'
 import type { CheckRequest, Moment } from './request.ts'
 import type { Admitted } from './token/admit.ts'
-import type { BoundToken } from './token/binding.ts'
+import type { Bind, BoundToken } from './token/binding.ts'
 import type { Presented } from './token/credentials.ts'
-import type { VerifiedToken, Verify } from './token/verify.ts'
+import type { Spend } from './token/spend.ts'
+import type { Verify } from './token/verify.ts'
 import { lapsed } from './trust/lease.ts'
 import type { Snapshot } from './trust/snapshot.ts'
 
@@ -15,10 +16,13 @@ export interface Steps {
   readonly current: (at: Moment) => Snapshot | Denial
   readonly present: (request: CheckRequest) => Presented | Denial
   readonly verify: Verify
-  readonly bind: (token: VerifiedToken, presented: Presented) => BoundToken | Denial
+  readonly bind: Bind
   readonly standing: (bound: BoundToken, trust: Snapshot, at: Moment) => Principal | Denial
   readonly admit: (who: Principal, trust: Snapshot, action: string, at: Moment) => Admitted | Denial
+  readonly spend: Spend
   readonly judge: Judge
+  /** A nonce for the next proof (RFC 9449 section 9). */
+  readonly nonce: (at: Moment) => string
   /** Told of every breakage, for the log. */
   readonly broke: (fault: Fault) => void
 }
@@ -36,6 +40,10 @@ export interface Outcome {
   readonly decision: Decision
   readonly principal: Principal | undefined
   readonly trust: Snapshot | undefined
+  /** Of the credential, when there was one. */
+  readonly scheme?: Presented['scheme'] | undefined
+  /** The nonce that the caller's next proof needs. */
+  readonly nonce?: string | undefined
 }
 
 export type Decide = (request: CheckRequest, at: Moment, caller: Caller) => Promise<Outcome>
@@ -45,22 +53,27 @@ export function createDecide(steps: Steps): Decide {
   const establish = createEstablish(steps)
   const { doubt, fallen } = createSecondLook(steps)
   return async (request, at, caller) => {
-    const progress: Progress = { trust: undefined, principal: undefined }
-    const refuse = (decision: Denial): Outcome => ({ decision, ...progress })
+    const progress: Progress = { trust: undefined, principal: undefined, scheme: undefined, nonced: false }
+    const conclude = (decision: Decision): Outcome => {
+      const { nonced, ...known } = progress
+      return owesNonce(decision, nonced)
+        ? { decision, ...known, nonce: steps.nonce(at) }
+        : { decision, ...known }
+    }
     try {
       const established = await establish(request, at, caller, progress)
-      if (denied(established)) return refuse(established)
+      if (denied(established)) return conclude(established)
 
       const { trust, bound, admitted, epoch } = established
       const decision = doubt(trust, request.action, at) ?? steps.judge(admitted, request, trust, at)
       const late = fallen(bound, trust, at, epoch) ?? doubt(trust, request.action, at)
       // A caller that has given up is never told yes.
       const gone = caller.gone()
-      return gone ? refuse(deny(gone)) : { decision: late ?? decision, ...progress }
+      return conclude(gone ? deny(gone) : (late ?? decision))
     } catch (cause) {
       const fault = Fault.from(cause)
       steps.broke(fault)
-      return refuse(deny(caller.gone() ?? fault.code))
+      return conclude(deny(caller.gone() ?? fault.code))
     }
   }
 }
@@ -69,6 +82,9 @@ export function createDecide(steps: Steps): Decide {
 interface Progress {
   trust: Snapshot | undefined
   principal: Principal | undefined
+  scheme: Presented['scheme'] | undefined
+  /** Whether the proof carried a nonce of ours: its sender then gets the next one (RFC 9449 section 8.2). */
+  nonced: boolean
 }
 
 /** Who asks, and with what: all that must be known before a rule is asked. */
@@ -93,13 +109,16 @@ function createEstablish(steps: Steps) {
 
     const presented = steps.present(request)
     if (denied(presented)) return presented
+    progress.scheme = presented.scheme
 
     const verified = steps.verify(presented, trust, at, caller.signal)
     const token = verified instanceof Promise ? await verified : verified
     if (denied(token)) return deny(caller.gone() ?? token.reason)
 
-    const bound = steps.bind(token, presented)
+    const asked = { request, trust, at }
+    const bound = steps.bind(token, presented, asked)
     if (denied(bound)) return bound
+    progress.nonced = isNonced(bound)
 
     const { epoch } = trust.revocations
     const principal = steps.standing(bound, trust, at)
@@ -109,8 +128,23 @@ function createEstablish(steps: Steps) {
     const admitted = steps.admit(principal, trust, request.action, at)
     if (denied(admitted)) return admitted
 
-    return { trust, bound, epoch, admitted }
+    // Last of all: what is refused for any other reason uses no proof up.
+    const spending = steps.spend(admitted, bound, asked, caller.signal)
+    const spent = spending instanceof Promise ? await spending : spending
+    if (denied(spent)) return deny(caller.gone() ?? spent.reason)
+
+    return { trust, bound, epoch, admitted: spent }
   }
+}
+
+function isNonced({ proof }: BoundToken): boolean {
+  return proof?.nonced ?? false
+}
+
+function owesNonce(decision: Decision, nonced: boolean): boolean {
+  if (!denied(decision)) return nonced
+  const { error }: Meaning = MEANING[decision.reason]
+  return error === 'use_dpop_nonce'
 }
 
 /** What is looked at again at the very end of a check: whatever was withdrawn meanwhile is withdrawn. */

@@ -36,16 +36,23 @@ export interface Decided {
   readonly elapsedMs: number
 }
 
-/** What each reason means outside. `error` is the RFC 6750 section 3.1 code, if the challenge carries one. */
+/** What each reason means outside. `error` is the code of RFC 6750 section 3.1 or RFC 9449 section 12.2, if the challenge carries one. */
 export interface Meaning {
   readonly status: 400 | 401 | 403 | 404 | 503
-  readonly error?: 'invalid_request' | 'invalid_token' | 'insufficient_scope'
+  readonly error?:
+    | 'invalid_request'
+    | 'invalid_token'
+    | 'insufficient_scope'
+    | 'invalid_dpop_proof'
+    | 'use_dpop_nonce'
 }
 
 const NO_CREDENTIALS: Meaning = { status: 401 }
 const BAD_REQUEST: Meaning = { status: 400, error: 'invalid_request' }
 const BAD_CALL: Meaning = { status: 400 }
 const BAD_TOKEN: Meaning = { status: 401, error: 'invalid_token' }
+const BAD_PROOF: Meaning = { status: 401, error: 'invalid_dpop_proof' }
+const NO_NONCE: Meaning = { status: 401, error: 'use_dpop_nonce' }
 const FORBIDDEN: Meaning = { status: 403 }
 const HIDDEN: Meaning = { status: 404 }
 const UNKNOWABLE: Meaning = { status: 503 }
@@ -100,22 +107,22 @@ export const MEANING = {
   cnf_required: BAD_TOKEN,
   cnf_unknown: BAD_TOKEN,
   cnf_scheme_mismatch: BAD_TOKEN,
-  dpop_missing: BAD_TOKEN,
+  dpop_missing: BAD_PROOF,
   dpop_multiple: BAD_REQUEST,
-  dpop_malformed: BAD_TOKEN,
-  dpop_typ: BAD_TOKEN,
-  dpop_alg: BAD_TOKEN,
-  dpop_jwk: BAD_TOKEN,
-  dpop_sig: BAD_TOKEN,
-  dpop_htm: BAD_TOKEN,
-  dpop_htu: BAD_TOKEN,
-  dpop_iat_skew: BAD_TOKEN,
-  dpop_ath: BAD_TOKEN,
-  dpop_jkt: BAD_TOKEN,
-  dpop_jti: BAD_TOKEN,
-  dpop_replay: BAD_TOKEN,
-  dpop_nonce_required: BAD_TOKEN,
-  dpop_nonce_invalid: BAD_TOKEN,
+  dpop_malformed: BAD_PROOF,
+  dpop_typ: BAD_PROOF,
+  dpop_alg: BAD_PROOF,
+  dpop_jwk: BAD_PROOF,
+  dpop_sig: BAD_PROOF,
+  dpop_htm: BAD_PROOF,
+  dpop_htu: BAD_PROOF,
+  dpop_iat_skew: BAD_PROOF,
+  dpop_ath: BAD_PROOF,
+  dpop_jkt: BAD_PROOF,
+  dpop_jti: BAD_PROOF,
+  dpop_replay: BAD_PROOF,
+  dpop_nonce_required: NO_NONCE,
+  dpop_nonce_invalid: NO_NONCE,
   mtls_missing: BAD_TOKEN,
   mtls_mismatch: BAD_TOKEN,
   mtls_untrusted_hop: BAD_TOKEN,

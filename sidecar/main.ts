@@ -19,6 +19,7 @@ import { openLineLog } from './record/log.ts'
 import { createHealth } from './serve/health.ts'
 import { listenUnix } from './serve/listeners.ts'
 import { openServer, type ServerConfig } from './serve/server.ts'
+import { NONCE_SECRET_BYTES } from './token/nonce.ts'
 
 const EXIT = { ok: 0, failed: 1, badConfig: 2 } as const
 
@@ -111,6 +112,7 @@ async function run(config: Config | InjectedConfig, floor: PolicyModule): Promis
     fetch: fetchDocument,
     salt: randomBytes(32),
     nextId: createIds(),
+    proofSecret: randomBytes(NONCE_SECRET_BYTES),
     version: version(),
     life: life.signal,
     draining: draining.signal,

@@ -1,4 +1,5 @@
-import { type Denial, MEANING, statusOf } from '../decision.ts'
+import { ALGORITHMS } from '../../contracts/jwks.ts'
+import { type Denial, MEANING, type Meaning, statusOf } from '../decision.ts'
 
 /** What a caller may see of a denial: one wording a status, so that it tells nothing more than the status does. */
 export interface Face {
@@ -17,25 +18,61 @@ const WORDING = {
 } as const
 
 const RETRY_AFTER_S = '1'
+/** RFC 9449 section 7.1, `algs`: every algorithm whose proofs are believed. */
+const PROOF_ALGORITHMS = `algs="${Object.keys(ALGORITHMS).join(' ')}"`
+
+/** What the challenge depends on besides the refusal. */
+export interface Asker {
+  /** Of the credential that was refused, when there was one. */
+  readonly scheme?: 'bearer' | 'dpop' | undefined
+  /** Whether proofs can be checked here. */
+  readonly takesProofs?: boolean
+  readonly nonce?: string | undefined
+}
 
 /**
- * Status, challenge and text for a denial. `WWW-Authenticate` follows RFC 6750 section 3: no error code when no credential
- * was presented, the needed scope with `insufficient_scope`.
+ * Status, challenge and text for a denial. `WWW-Authenticate` follows RFC 6750 section 3 and RFC 9449 section 7.1: no error code when no
+ * credential was presented, the needed scope with `insufficient_scope`, the code under the scheme that was used, and of the other one
+ * only that it is there. With `use_dpop_nonce` goes exactly one `DPoP-Nonce` (RFC 9449 section 9).
  */
-export function faceOf(denial: Denial, action: string): Face {
+export function faceOf(denial: Denial, action: string, asker: Asker = {}): Face {
   const status = statusOf(denial)
-  return { status, ...WORDING[status], headers: headersFor(denial, status, action) }
+  return { status, ...WORDING[status], headers: headersFor(denial, { status, action, asker }) }
 }
 
-function headersFor(denial: Denial, status: Face['status'], action: string): Face['headers'] {
+/** What an allowed answer must carry for its caller's next proof. RFC 9449 section 8.2: a response with a nonce in it is not for a cache. */
+export function allowanceHeaders(nonce: string | undefined): Face['headers'] {
+  return nonce === undefined ? [] : [nonceLine(nonce), { name: 'cache-control', value: 'no-store' }]
+}
+
+interface Refused {
+  readonly status: number
+  readonly action: string
+  readonly asker: Asker
+}
+
+function headersFor(denial: Denial, { status, action, asker }: Refused): Face['headers'] {
   if (status === 503) return [{ name: 'retry-after', value: RETRY_AFTER_S }]
   if (status === 404) return []
-  const meaning: { status: number; error?: string } = MEANING[denial.reason]
-  if (meaning.error === undefined) return status === 401 ? [challenge('Bearer')] : []
-  const scope = meaning.error === 'insufficient_scope' ? `, scope="${action}"` : ''
-  return [challenge(`Bearer error="${meaning.error}"${scope}`)]
+  const { error }: Meaning = MEANING[denial.reason]
+  if (error === undefined && status !== 401) return []
+  const ofProof = error === 'invalid_dpop_proof' || error === 'use_dpop_nonce'
+  const scheme = ofProof ? 'dpop' : (asker.scheme ?? 'bearer')
+  const scope = error === 'insufficient_scope' ? `scope="${action}"` : ''
+  const code = error === undefined ? '' : `error="${error}"`
+  const algorithms = asker.takesProofs ? PROOF_ALGORITHMS : ''
+  const nonce = error === 'use_dpop_nonce' && asker.nonce !== undefined ? [nonceLine(asker.nonce)] : []
+  if (scheme === 'dpop') return [challenge('DPoP', code, scope, algorithms), ...nonce]
+  // What else would do is said where the credential itself is what is missing or wrong.
+  const other = algorithms !== '' && scope === '' ? [challenge('DPoP', algorithms)] : []
+  return [challenge('Bearer', code, scope), ...other]
 }
 
-function challenge(value: string): Face['headers'][number] {
-  return { name: 'www-authenticate', value }
+function nonceLine(nonce: string): Face['headers'][number] {
+  return { name: 'dpop-nonce', value: nonce }
+}
+
+function challenge(scheme: string, ...parameters: readonly string[]): Face['headers'][number] {
+  const stated = parameters.filter((one) => one !== '').join(', ')
+  return { name: 'www-authenticate', value: stated === '' ? scheme : `${scheme} ${stated}` }
 }

@@ -7,11 +7,11 @@ import {
   type StoredFacts as StoredFactsMessage,
 } from '../../contracts/gen/portcullis/authorizer/v1/authorizer.ts'
 import type { Outcome } from '../decide.ts'
-import { type Decision, type Denial, denied, deny, denyRequest, type Reason } from '../decision.ts'
+import { type Denial, denied, deny, denyRequest, type Reason } from '../decision.ts'
 import { isAllowance } from '../policy/judge.ts'
 import type { Principal } from '../principal.ts'
 import type { CheckRequest, HeaderLine, JsonObject, StoredFacts } from '../request.ts'
-import { type Face, faceOf } from './challenge.ts'
+import { type Asker, allowanceHeaders, type Face, faceOf } from './challenge.ts'
 
 /** Limits of a question, as contracts/…/authorizer.proto states them. Sizes in bytes or UTF-16 units. */
 export const REQUEST_LIMITS = {
@@ -183,20 +183,24 @@ function written(encode: (writer: BinaryWriter) => BinaryWriter): Buffer {
   }
 }
 
-function toMessage({ decision, trust }: Outcome, decisionId: string, action: string): CheckResponse {
+function toMessage(outcome: Outcome, decisionId: string, action: string): CheckResponse {
+  const { trust } = outcome
   return {
-    outcome: outcomeOf(decision, action),
+    outcome: outcomeOf(outcome, action),
     decisionId,
     policyRevision: trust?.policy.revision ?? '',
     trustGeneration: trust?.generation ?? 0,
   }
 }
 
-function outcomeOf(decision: Decision, action: string): NonNullable<CheckResponse['outcome']> {
+function outcomeOf(outcome: Outcome, action: string): NonNullable<CheckResponse['outcome']> {
+  const { decision } = outcome
   if (isAllowance(decision)) {
+    const { principal, ruleIds } = decision
+    const headers = headerMessages(allowanceHeaders(outcome.nonce))
     return {
       $case: 'allow',
-      allow: { principal: principalMessage(decision.principal), ruleIds: [...decision.ruleIds] },
+      allow: { principal: principalMessage(principal), ruleIds: [...ruleIds], headers },
     }
   }
   const denial = denied(decision) ? decision : deny('internal')
@@ -205,7 +209,10 @@ function outcomeOf(decision: Decision, action: string): NonNullable<CheckRespons
     ruleIds: [...denial.ruleIds],
     detail: denial.detail,
   }
-  return { $case: 'deny', deny: { client: clientMessage(faceOf(denial, action)), diagnostic } }
+  return {
+    $case: 'deny',
+    deny: { client: clientMessage(faceOf(denial, action, askerOf(outcome))), diagnostic },
+  }
 }
 
 const REASON_NUMBER = Object.fromEntries(
@@ -229,6 +236,15 @@ function clientMessage({ status, grpcStatus, headers, text }: Face) {
     status,
     grpcStatus,
     text,
-    headers: headers.map(({ name, value }) => ({ name, value: Buffer.from(value) })),
+    headers: headerMessages(headers),
   }
+}
+
+function headerMessages(headers: Face['headers']) {
+  return headers.map(({ name, value }) => ({ name, value: Buffer.from(value) }))
+}
+
+function askerOf({ scheme, nonce, trust }: Outcome): Asker {
+  // Without the URL under which we are called no proof can be checked, so none is asked for.
+  return { scheme, nonce, takesProofs: trust?.tokens.edge.baseUrl !== undefined }
 }

@@ -26,7 +26,7 @@ export interface JoseHeader {
   readonly kid: string
 }
 
-const DOT = 0x2e
+export const DOT = 0x2e
 const OPEN_BRACE = 0x7b
 
 /** Remembers headers of genuine tokens, so that their text is parsed once. Parsing is a pure function of the text. */
@@ -66,8 +66,8 @@ export function rememberHeader({ newHeader, header }: ParsedJwt, memo: HeaderMem
   if (newHeader !== undefined) memo.keep(newHeader, header)
 }
 
-// RFC 7515 section 7.1: exactly three segments. Five are a JWE (RFC 7516 section 7.1), a brace the JSON serialization.
-function misshapen(token: Buffer, first: number, second: number): Reason | undefined {
+/** RFC 7515 section 7.1: exactly three segments. Five are a JWE (RFC 7516 section 7.1), a brace the JSON serialization. */
+export function misshapen(token: Buffer, first: number, second: number): Reason | undefined {
   if (token[0] === OPEN_BRACE || first <= 0 || second < 0) return 'token_format'
   const third = token.indexOf(DOT, second + 1)
   if (third < 0) return second === first + 1 ? 'token_format' : undefined
@@ -75,8 +75,8 @@ function misshapen(token: Buffer, first: number, second: number): Reason | undef
   return fourth >= 0 && token.indexOf(DOT, fourth + 1) < 0 ? 'jwe_unsupported' : 'token_format'
 }
 
-// RFC 7515 section 2: base64url without padding, blanks or other characters; and one spelling only (canonical last bits).
-function decode(text: string): Buffer | Extract<Reason, 'b64_invalid' | 'b64_noncanonical'> {
+/** RFC 7515 section 2: base64url without padding, blanks or other characters; and one spelling only (canonical last bits). */
+export function decode(text: string): Buffer | Extract<Reason, 'b64_invalid' | 'b64_noncanonical'> {
   const bytes = Buffer.from(text, 'base64url')
   if (bytes.toString('base64url') === text) return bytes
   return /^[A-Za-z0-9_-]*$/.test(text) && text.length % 4 !== 1 ? 'b64_noncanonical' : 'b64_invalid'
@@ -87,7 +87,7 @@ function decode(text: string): Buffer | Extract<Reason, 'b64_invalid' | 'b64_non
  * access token has no use for any of them.
  */
 const FORBIDDEN = ['jku', 'jwk', 'x5u', 'x5c', 'b64', 'cty', 'zip'] as const
-const JWE_ONLY = ['enc', 'epk', 'p2c', 'p2s', 'apu', 'apv', 'iv', 'tag'] as const
+export const JWE_ONLY = ['enc', 'epk', 'p2c', 'p2s', 'apu', 'apv', 'iv', 'tag'] as const
 
 function parseHeader(text: string): JoseHeader | Reason {
   const bytes = decode(text)
@@ -110,12 +110,12 @@ function parseHeader(text: string): JoseHeader | Reason {
   return { algorithm, type: mediaType(typ ?? ''), kid: kid ?? '' }
 }
 
-function has(header: JsonObject, names: readonly string[]): boolean {
+export function has(header: JsonObject, names: readonly string[]): boolean {
   return names.some((name) => Object.hasOwn(header, name))
 }
 
-// RFC 7515 section 4.1.9: compared without case; `application/` may be left out.
-function mediaType(typ: string): string {
+/** RFC 7515 section 4.1.9: compared without case; `application/` may be left out. */
+export function mediaType(typ: string): string {
   const lower = typ.toLowerCase()
   return lower.startsWith('application/') ? lower.slice('application/'.length) : lower
 }

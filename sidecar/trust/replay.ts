@@ -16,6 +16,11 @@ export interface Replay {
   spend(key: Buffer, ttlMs: number, signal: () => AbortSignal): Spent | Promise<Spent>
 }
 
+/** One that answers at once. */
+export interface LocalReplay extends Replay {
+  spend(key: Buffer, ttlMs: number, signal: () => AbortSignal): Spent
+}
+
 export const REPLAY_LIMITS = { ttlMs: 120_000, entries: 500_000 } as const
 
 /** Parts of the longest life; one more than these is kept, so an entry outlives its time by an eighth at most. */
@@ -25,7 +30,7 @@ const PARTS = 8
  * Memory of this process. Never forgets an entry that may still matter: at `entries` it answers `unavailable` until time has
  * freed room. About 70 bytes an entry.
  */
-export function createReplayMemory(now: Monotonic, entries: number = REPLAY_LIMITS.entries): Replay {
+export function createReplayMemory(now: Monotonic, entries: number = REPLAY_LIMITS.entries): LocalReplay {
   const partMs = REPLAY_LIMITS.ttlMs / PARTS
   let parts: readonly Part[] = []
   let held = 0

@@ -6,13 +6,13 @@ import { engineLimits, FLOOR_ENTRYPOINT, prepareBundle } from '../../sidecar/pol
 import { createJudge } from '../../sidecar/policy/judge.ts'
 import type { Installed, RefreshKeys } from '../../sidecar/ports.ts'
 import { admit } from '../../sidecar/token/admit.ts'
-import { bind } from '../../sidecar/token/binding.ts'
 import { present } from '../../sidecar/token/credentials.ts'
 import { standing } from '../../sidecar/token/standing.ts'
 import { createProve, createVerify, forgetful } from '../../sidecar/token/verify.ts'
 import { createKeys } from '../../sidecar/trust/keys.ts'
 import { signingKey } from '../fixtures/keys.ts'
 import { PATIENT } from '../fixtures/pipeline.ts'
+import { openPossession } from '../fixtures/possession.ts'
 import { type Asked, question } from '../fixtures/question.ts'
 import { ISSUER } from '../fixtures/tokens.ts'
 import { blobsOf, INVOICES, SOURCE, type Stated } from '../sidecar/trust/beliefs.ts'
@@ -68,6 +68,7 @@ export async function openFedArena({ refresh, first, silent }: FedPlan = {}): Pr
     lifetime: NEVER,
     inFlight: 1024,
   })
+  const { bind, spend, nonce } = openPossession()
   const steps: Steps = {
     current: store.current,
     present,
@@ -75,6 +76,8 @@ export async function openFedArena({ refresh, first, silent }: FedPlan = {}): Pr
     bind,
     standing,
     admit,
+    spend,
+    nonce,
     judge: createJudge(floor),
     broke: () => undefined,
   }

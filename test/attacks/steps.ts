@@ -9,7 +9,6 @@ import type { Fault, PolicyModule } from '../../sidecar/ports.ts'
 import type { CheckRequest } from '../../sidecar/request.ts'
 import { readRequest } from '../../sidecar/serve/codec.ts'
 import { admit } from '../../sidecar/token/admit.ts'
-import { bind } from '../../sidecar/token/binding.ts'
 import { present } from '../../sidecar/token/credentials.ts'
 import { standing } from '../../sidecar/token/standing.ts'
 import { createProve, createVerify, forgetful } from '../../sidecar/token/verify.ts'
@@ -17,6 +16,7 @@ import { createKeys } from '../../sidecar/trust/keys.ts'
 import type { Snapshot } from '../../sidecar/trust/snapshot.ts'
 import { createTrustStore } from '../../sidecar/trust/store.ts'
 import { PATIENT, type PipelinePlan } from '../fixtures/pipeline.ts'
+import { openPossession } from '../fixtures/possession.ts'
 import { question } from '../fixtures/question.ts'
 import { openArena, said } from './arena.ts'
 
@@ -48,6 +48,7 @@ export async function openSteps(plan: Partial<PipelinePlan> = {}): Promise<OpenS
   const faults: Fault[] = []
   const broke = (fault: Fault) => void faults.push(fault)
   const { current } = store
+  const { bind, spend, nonce } = openPossession(plan.replica)
   const steps = {
     current,
     present,
@@ -55,6 +56,8 @@ export async function openSteps(plan: Partial<PipelinePlan> = {}): Promise<OpenS
     bind,
     standing,
     admit,
+    spend,
+    nonce,
     judge: createJudge(floor),
     broke,
   }

@@ -167,7 +167,11 @@ describe('properties', () => {
       text,
       text,
       (kind, who, id, revision) => {
-        const allow = { principal: who === undefined ? undefined : { ...PRINCIPAL, ...who }, ruleIds: [] }
+        const allow = {
+          principal: who === undefined ? undefined : { ...PRINCIPAL, ...who },
+          ruleIds: [],
+          headers: [],
+        }
         const outcome =
           kind === 'allow'
             ? { $case: 'allow' as const, allow }

@@ -133,7 +133,7 @@ export const PRINCIPAL = {
 
 export function allowing(): CheckResponse {
   return {
-    outcome: { $case: 'allow', allow: { principal: PRINCIPAL, ruleIds: ['floor'] } },
+    outcome: { $case: 'allow', allow: { principal: PRINCIPAL, ruleIds: ['floor'], headers: [] } },
     decisionId: 'd-1',
     policyRevision: 'r-1',
     trustGeneration: 7,

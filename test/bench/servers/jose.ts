@@ -120,7 +120,7 @@ function allowance(payload: JWTPayload, ruleIds: readonly string[]): CheckRespon
     roles: Array.isArray(payload['roles']) ? payload['roles'].map(String) : [],
     expiresAt: payload.exp ?? 0,
   }
-  return answer({ $case: 'allow', allow: { principal, ruleIds: [...ruleIds] } })
+  return answer({ $case: 'allow', allow: { principal, ruleIds: [...ruleIds], headers: [] } })
 }
 
 const PRECEDENCE = [

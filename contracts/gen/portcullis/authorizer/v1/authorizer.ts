@@ -243,7 +243,8 @@ export interface Header {
 /** May `action` be done to `resource` by whoever sent `headers`? At most 64 KiB as a whole. */
 export interface CheckRequest {
   /**
-   * Every line of the credential-bearing headers (`Authorization`, `DPoP`) in the order received, duplicates kept: two
+   * Every line of the credential-bearing headers (`Authorization`, `DPoP`, and behind a proxy that ends TLS `X-Forwarded-Client-Cert` or
+   * `Client-Cert`) in the order received, duplicates kept: two
    * `Authorization` lines must be visible here (RFC 9110 section 5.3). Other headers may be sent and are ignored. At most 64.
    */
   headers: Header[];
@@ -312,6 +313,11 @@ export interface Allowance {
     | undefined;
   /** Rules that allowed, as the policy names them. At most 32. */
   ruleIds: string[];
+  /**
+   * Header lines that belong into the response to the caller, ready to send: `DPoP-Nonce` for its next proof (RFC 9449 section 8.2) and, with
+   * it, `Cache-Control`. Empty for most.
+   */
+  headers: Header[];
 }
 
 /** The caller, as far as the token proves it. */
@@ -346,7 +352,10 @@ export interface Denial {
 export interface Client {
   /** HTTP status: 400, 401, 403, 404 or 503. */
   status: number;
-  /** `WWW-Authenticate` (RFC 6750 section 3) or `Retry-After`, ready to send. */
+  /**
+   * `WWW-Authenticate` (RFC 6750 section 3, RFC 9449 section 7.1), `DPoP-Nonce` (RFC 9449 section 9) or `Retry-After`, ready to send. To be
+   * read by scripts of another origin they must be named in `Access-Control-Expose-Headers`.
+   */
   headers: Header[];
   /** Body text, generic. */
   text: string;
@@ -794,7 +803,7 @@ export const CheckResponse: MessageFns<CheckResponse> = {
 };
 
 function createBaseAllowance(): Allowance {
-  return { principal: undefined, ruleIds: [] };
+  return { principal: undefined, ruleIds: [], headers: [] };
 }
 
 export const Allowance: MessageFns<Allowance> = {
@@ -804,6 +813,9 @@ export const Allowance: MessageFns<Allowance> = {
     }
     for (const v of message.ruleIds) {
       writer.uint32(18).string(v!);
+    }
+    for (const v of message.headers) {
+      Header.encode(v!, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -835,6 +847,14 @@ export const Allowance: MessageFns<Allowance> = {
             }
 
             message.ruleIds.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.headers.push(Header.decode(reader, reader.uint32()));
             continue;
           }
         }
