@@ -10,6 +10,7 @@ const text = (pattern: RegExp, description: string) => z.string().regex(pattern)
 const whole = (from: number, to: number) => z.int().min(from).max(to)
 
 const DIGEST = /^sha256:[0-9a-f]{64}$/
+const RUNBOOKS = /^[A-Za-z0-9][A-Za-z0-9:/._~-]{0,252}[A-Za-z0-9]$/
 const REPOSITORY = /^[a-z0-9][a-z0-9._:/-]{0,254}$/
 
 const repository = text(
@@ -110,7 +111,12 @@ export const VALUES = z.strictObject({
   metrics: closed({
     serviceMonitor: monitor,
     podMonitor: monitor,
-    prometheusRule: closed({ enabled: z.boolean(), labels }),
+    prometheusRule: closed({
+      enabled: z.boolean(),
+      labels,
+      runbooks: text(RUNBOOKS, 'Where docs/runbook is served, without a final slash.'),
+    }),
+    dashboard: closed({ enabled: z.boolean(), labels }),
   }).optional(),
   global: z.record(z.string(), z.unknown()).describe('Of a parent chart; not used.').optional(),
 })

@@ -21,13 +21,16 @@ const EVERYTHING = ['podMonitor', 'serviceMonitor', 'prometheusRule'].flatMap((o
 ])
 const MONITORED = [...EVERYTHING, '--api-versions', 'monitoring.coreos.com/v1']
 
-let tools: Tools<'kube-score' | 'helm-unittest' | 'rules-check'>
+let tools: Tools<'kube-score' | 'helm-unittest' | 'promtool'>
 let directory: string
 beforeAll(async () => {
-  tools = await openTools(['kube-score', 'helm-unittest', 'rules-check'])
+  tools = await openTools(['kube-score', 'helm-unittest', 'promtool'])
   directory = mkdtempSync(join(tmpdir(), 'portcullis-lint-'))
 })
 afterAll(() => rmSync(directory, { recursive: true, force: true }))
+
+const rulesOf = (rule: Manifest): readonly Manifest[] =>
+  rule.spec.groups.flatMap((group: Manifest) => group.rules)
 
 function written(manifests: readonly Manifest[]): string {
   const file = join(directory, 'all.yaml')
@@ -99,14 +102,15 @@ describe('the alerts', () => {
   test('are rules for Prometheus', async () => {
     const file = join(directory, 'rules.yaml')
     writeFileSync(file, stringify(rule.spec))
-    const said = await run(tools['rules-check'], [file])
-    expect(said.err).toBe('')
-    expect(said.out).toBe(`${rule.spec.groups[0].rules.length} rules in 1 groups\n`)
+    const said = await run(tools.promtool, ['check', 'rules', '--lint=none', file])
+    expect(said).toMatchObject({ code: 0, err: '' })
+    expect(said.out).toContain(`SUCCESS: ${rulesOf(rule).length} rules found`)
   })
 
   test('each says what is the matter and what to do', () => {
-    for (const { alert, annotations, labels } of rule.spec.groups[0].rules) {
-      expect(Object.keys(annotations), alert).toEqual(['summary', 'description'])
+    for (const { alert, annotations, labels } of rulesOf(rule).filter((one) => one.alert)) {
+      expect(Object.keys(annotations), alert).toEqual(['runbook_url', 'summary', 'description'])
+      expect(annotations.runbook_url, alert).toBe(`docs/runbook/${alert}.md`)
       expect(annotations.description.length, alert).toBeGreaterThan(40)
       expect(['critical', 'warning'], alert).toContain(labels.severity)
     }

@@ -6,12 +6,10 @@ import { parseAllDocuments } from 'yaml'
 import { parseAccessPolicy } from '../../contracts/crd/access-policy.ts'
 import { parsePolicyBundle } from '../../contracts/crd/policy-bundle.ts'
 import { createCompile } from '../../operator/gather/compile.ts'
-import { KUBE_METRICS } from '../../operator/kube/metrics.ts'
-import { DECLARED } from '../../operator/record/declared.ts'
 import { ROOT, tool } from '../cluster-node/tool.ts'
 import { type Manifest, named, rendered } from './helm.ts'
 
-// What the chart and the installation page carry for others to read: rules for the compiler, names of metrics for alerts.
+// What the chart and the installation page carry for others to read: rules for the compiler.
 
 const page = readFileSync(join(ROOT, 'docs/install.md'), 'utf8')
 const documented: readonly Manifest[] = [...page.matchAll(/<<'?YAML'?\n(.*?)\nYAML\n/gs)].flatMap(
@@ -62,24 +60,4 @@ test('the page can be followed: blocks for a shell, in order, and short', () => 
     named(documented, 'AccessPolicy', 'shop').spec.selector.matchLabels,
   )
   expect(asked.metadata.labels['portcullis.dev/inject']).toBe('enabled')
-})
-
-test('alerts ask for metrics that the programs have', async () => {
-  const sidecar = readFileSync(join(ROOT, 'sidecar/record/metrics.ts'), 'utf8')
-  const known = new Set([...Object.keys(DECLARED), ...Object.keys(KUBE_METRICS)])
-  const rule = named(
-    await rendered(
-      '--set',
-      'metrics.prometheusRule.enabled=true',
-      '--api-versions',
-      'monitoring.coreos.com/v1',
-    ),
-    'PrometheusRule',
-    'portcullis',
-  )
-  const asked: readonly string[] = rule.spec.groups[0].rules.flatMap(({ expr }: Manifest) =>
-    expr.match(/\b(portcullis|leader)_[a-z_]+/g),
-  )
-  expect(asked.length).toBeGreaterThan(7)
-  expect(asked.filter((name) => !known.has(name) && !sidecar.includes(`'${name}'`))).toEqual([])
 })

@@ -22,7 +22,7 @@ usage='usage: toolchain.sh [cluster | path NAME...]'
 # Longest first: kube-apiserver compiles what the others of its module share.
 cluster_set='kube-apiserver kube-controller-manager kubelet kube-scheduler kube-proxy etcd containerd
   containerd-shim-runc-v2 ctr runc coredns spiffe-probe kubectl'
-base_set='opa wycheproof kube-apiserver etcd kubeconform kube-score helm-unittest rules-check grpcurl helm kubectl'
+base_set='opa wycheproof kube-apiserver etcd kubeconform kube-score helm-unittest promtool grpcurl helm kubectl'
 
 main() {
   case "${1-}" in

@@ -1,6 +1,7 @@
 {{- /* Each says what is the matter and what to do; promtool tests them. */}}
 {{- define "portcullis.alerts" -}}
 {{- $ns := .Release.Namespace -}}
+{{- $runbooks := .Values.metrics.prometheusRule.runbooks | default "docs/runbook" -}}
 groups:
   - name: portcullis
     rules:
@@ -10,6 +11,7 @@ groups:
         for: 10m
         labels: { severity: critical }
         annotations:
+          runbook_url: {{ $runbooks }}/PortcullisWebhookCertificateExpires.md
           summary: >-
             The certificate of the admission webhook ends in less than a day.
           description: >-
@@ -20,6 +22,7 @@ groups:
         for: 10m
         labels: { severity: warning }
         annotations:
+          runbook_url: {{ $runbooks }}/PortcullisSidecarMissing.md
           summary: >-
             {{ "{{ $value }}" }} running pods should have a sidecar and have none.
           description: >-
@@ -30,6 +33,7 @@ groups:
         for: 2m
         labels: { severity: critical }
         annotations:
+          runbook_url: {{ $runbooks }}/PortcullisNacks.md
           summary: >-
             {{ "{{ $value }}" }} sidecars refuse what the operator sends and go on with what they had.
           description: >-
@@ -40,6 +44,7 @@ groups:
         for: 2m
         labels: { severity: critical }
         annotations:
+          runbook_url: {{ $runbooks }}/PortcullisLeaderAbsent.md
           summary: >-
             No replica leads, so nothing that is applied takes effect.
           description: >-
@@ -50,6 +55,7 @@ groups:
         for: 2m
         labels: { severity: critical }
         annotations:
+          runbook_url: {{ $runbooks }}/PortcullisNoStreams.md
           summary: >-
             No sidecar is connected to the operator.
           description: >-
@@ -60,6 +66,7 @@ groups:
         for: 1m
         labels: { severity: critical }
         annotations:
+          runbook_url: {{ $runbooks }}/PortcullisNoHeartbeat.md
           summary: >-
             The sidecar of {{ "{{ $labels.namespace }}/{{ $labels.pod }}" }} has not heard from the operator within its shortest lease and denies.
           description: >-
@@ -72,8 +79,10 @@ groups:
           or min by (issuer) (portcullis_jwks_not_after_seconds{namespace="{{ $ns }}"}) - time() < 0
         labels: { severity: warning }
         annotations:
+          runbook_url: {{ $runbooks }}/PortcullisKeySetStale.md
           summary: >-
             The keys of {{ "{{ $labels.issuer }}" }} could not be fetched for minutes and end in {{ "{{ $value | humanizeDuration }}" }}.
           description: >-
             Then its tokens are denied (jwks_unavailable). kubectl get tokenissuers -A tells why fetching fails (condition JwksFresh).
+  {{- include "portcullis.alerts.tokens" $runbooks | nindent 2 }}
 {{- end }}
