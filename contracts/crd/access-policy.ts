@@ -1,6 +1,7 @@
 import { CONDITIONS, RESOURCES } from '../crd.ts'
 import { type Definition, type Of, type Outcome, parserOf } from './definition.ts'
 import { objectName, observed, podSelector, programmed } from './forms.ts'
+import { requirements, tokens } from './requirements.ts'
 import { choice, duration, formed, list, listMap, object, ruled, set, text, whole } from './schema.ts'
 
 const issuers = listMap(
@@ -22,7 +23,7 @@ const issuers = listMap(
   { keys: ['name', 'namespace'], min: 1, max: 32 },
 )
 
-const route = object('Actions that share a staleness tier.', {
+const route = object('Actions that share a staleness tier, and what tokens must bring for them.', {
   actions: set(
     'Names of actions as the application asks for them: exact, or a prefix that ends in "*". An exact name wins over a prefix, a longer prefix over a shorter one.',
     formed('An action.', {
@@ -36,9 +37,12 @@ const route = object('Actions that share a staleness tier.', {
     'How old the knowledge of revocations may be before these actions are denied; the seconds are in the SidecarProfile. Strict denies first, ReadDegraded last. Choosing ReadDegraded is loosening: it needs the verb "relax" on accesspolicies.',
     ['Strict', 'Standard', 'ReadDegraded'],
   ).default('Standard'),
+  requirements: requirements(
+    'What tokens must bring for these actions, in place of spec.tokens.requirements; absent: just those.',
+  ).exactOptional(),
 })
 
-const routes = ruled(list('Actions that are not of tier Standard.', route, { max: 64 }), {
+const routes = ruled(list('Actions that are not like the others.', route, { max: 64 }), {
   says: 'must not name an action in two routes: keep it in the one whose staleness you mean',
   // In CEL this would be 64 x 64 x 64 x 64 comparisons, past the API server's budget.
   holds: (all) => {
@@ -65,6 +69,9 @@ const spec = object('Which workloads ask which rules about whose tokens.', {
   }).default('1h'),
   issuers,
   bundle: object('The rules.', { name: objectName('A PolicyBundle of the same namespace.') }),
+  tokens: tokens(
+    'What is asked of tokens beyond their audience, and how requests reach the workload.',
+  ).exactOptional(),
   routes: routes.exactOptional(),
 })
 

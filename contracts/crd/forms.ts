@@ -24,6 +24,14 @@ export function httpsUrl(description: string, max: number) {
   })
 }
 
+export function spiffeId(description: string) {
+  return formed(description, {
+    max: 512,
+    pattern: '^spiffe://[a-z0-9._-]{1,255}(/[A-Za-z0-9._-]+)+$',
+    says: 'must be a SPIFFE ID, such as spiffe://cluster.example/ns/edge/sa/proxy',
+  })
+}
+
 export function sha256(description: string) {
   return formed(description, {
     max: 64,
@@ -33,9 +41,9 @@ export function sha256(description: string) {
 }
 
 /** Certificates that are trusted for one fetch. A private key has no business in an object that many may read. */
-export function caBundle(description: string) {
+export function caBundle(description: string, max = 65_536) {
   return ruled(
-    text(description, { max: 65_536 }),
+    text(description, { max }),
     {
       says: 'must hold PEM certificates (-----BEGIN CERTIFICATE-----); give the authority that signed the server',
       cel: "self.contains('-----BEGIN CERTIFICATE-----')",

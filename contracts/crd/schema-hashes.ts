@@ -4,12 +4,12 @@ import type { Kind } from '../crd.ts'
 
 /** What the annotation portcullis.dev/schema-hash says on each CRD that this program was built with. */
 export const SCHEMA_HASHES = {
-  TokenIssuer: 'b98429aa6ce57f3cdce7c58f4fef2ebd99a2825c974f255a13c5983e5d330917',
+  TokenIssuer: 'd0859dd5b115cec74e04b15f90636e8c575fe6088b3df017ae6ab1b323a2b88d',
   PolicyBundle: 'db99a84eaa307173f456056908dfddb6e1c5070ea982231c61be5dc1e4d784d2',
-  AccessPolicy: 'eee83bd0e269b04db8764bd758f9ee92a738dfb9704e67ffe9d9eb8d3e17ca3e',
+  AccessPolicy: '74a5bbaea3406e05a0dd59d0ae7f0124bd032c3bc22cc9c3d37e1eba87bbf8fc',
   Revocation: '7185381f225f6a92b87accca06b51e383109351a3aa43bef05b31a326279f140',
   TrustDomain: 'a40b0dda1270ce9ec07760fa5ab4358f639c376debce236e7e487f52886348a9',
   WorkloadIdentity: '36341a50d863d9de09b0496ca6f6abc1a75fad3b5eb3f54ff4560a8f97bc92ea',
   KeyRotation: '6bad6daa9fd1154f2485eb59d8c6c8bc0eeea36078db7ca1984f5c0619a6117e',
-  SidecarProfile: '8f490e1431fedac86b4e2b2b164ecbe7f836aee3686273b4fd2619ad9f74680b',
+  SidecarProfile: 'c80078b14b50b13ab3b4ac5f5fc34b738a22b93243eb3abe425d7cb1a6a59e37',
 } as const satisfies Readonly<Record<Kind, string>>

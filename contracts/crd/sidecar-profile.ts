@@ -2,6 +2,7 @@ import { CONDITIONS, RESOURCES } from '../crd.ts'
 import { type Definition, type Of, type Outcome, parserOf } from './definition.ts'
 import { DURATION, parseDuration } from './duration.ts'
 import { observed } from './forms.ts'
+import { redis } from './redis.ts'
 import { choice, duration, formed, list, object, type Rule, ruled, set, text, whole } from './schema.ts'
 
 const cpu = (description: string) =>
@@ -112,6 +113,7 @@ const spec = ruled(
       from: 1024,
       to: 65_535,
     }).default(9090),
+    redis: redis().exactOptional(),
   }),
   {
     says: 'must differ from checkPort: give one of them another number',
@@ -133,7 +135,7 @@ const status = object('What the operator observed.', {
   }).exactOptional(),
   injection: object('What exactly is injected: the policy that guards pods compares it with each pod.', {
     image: text('Image.', { max: 512 }),
-    args: list('Arguments.', text('An argument.', { max: 1024, min: 0 }), { max: 32 }),
+    args: list('Arguments.', text('An argument.', { max: 8192, min: 0 }), { max: 48 }),
     trustAnchors: list(
       'Roots (PEM) that the sidecar trusts the operator by.',
       text('A certificate.', { max: 16_384 }),

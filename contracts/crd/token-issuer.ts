@@ -1,6 +1,7 @@
 import { CONDITIONS, RESOURCES } from '../crd.ts'
 import { ALGORITHMS, type Algorithm, isKid } from '../jwks.ts'
 import { type Definition, type Of, type Outcome, parserOf } from './definition.ts'
+import { exchange, introspection } from './endpoints.ts'
 import { addresses, caBundle, httpsUrl, isRecord, jsonText, observed, programmed, sha256 } from './forms.ts'
 import {
   choice,
@@ -127,6 +128,30 @@ const spec = object('Whose tokens are believed, and with which keys.', {
     }),
     { max: 64 },
   ).exactOptional(),
+  legacyTyp: object('Tokens typed JWT, or without a type, are accepted for a while.', {
+    until: ruled(moment('Until when. Then only at+jwt is an access token (RFC 9068 section 4).'), {
+      // CEL has no clock.
+      says: 'must be at most 400 days ahead: an ID token that somebody presents as an access token is told from it by its type alone',
+    }),
+  }).exactOptional(),
+  firstPartyClients: set(
+    'Values of client_id that may use spec.tokens.firstPartyScopes of AccessPolicies.',
+    text('A client_id.', { max: 256 }),
+    { min: 1, max: 1000 },
+  ).exactOptional(),
+  introspection: introspection().exactOptional(),
+  exchange: exchange().exactOptional(),
+  logout: object('Logout tokens of this issuer are accepted (OpenID Connect Back-Channel Logout 1.0).', {
+    clientIds: set(
+      'Values of client_id under which its clients are registered for them: one must be in aud.',
+      text('A client_id.', { max: 256 }),
+      { min: 1, max: 16 },
+    ),
+  }).exactOptional(),
+  signs: choice(
+    'Tokens: this is an authorization server. Assertions: spec.issuer is the client_id of an OAuth client, which signs assertions (RFC 7523) and request objects (RFC 9101) about itself; no token of it is believed.',
+    ['Tokens', 'Assertions'],
+  ).default('Tokens'),
 })
 
 const knownKey = object('A key that the issuer publishes or published.', {

@@ -83,7 +83,27 @@ function ofAccessPolicy({ metadata, spec }: AccessPolicy, _before: unknown, { po
 }
 
 /** Row 000-29 bounds staleness in the schema; what is left is the key set that is written into the object. */
-function ofTokenIssuer({ spec }: TokenIssuer): Findings {
+function ofTokenIssuer({ spec }: TokenIssuer, before: TokenIssuer | undefined, known: Known): Findings {
+  const tooLong = legacyProblem(spec.legacyTyp?.until, before?.spec.legacyTyp?.until, known)
+  const { problems, warnings } = ofInlineKeys(spec)
+  return { problems: [...tooLong, ...problems], warnings }
+}
+
+// What was given cannot be given for ever: the longest that a migration may take. An object that holds it already can be changed otherwise.
+function legacyProblem(
+  until: string | undefined,
+  before: string | undefined,
+  known: Known,
+): readonly string[] {
+  if (until === undefined || until === before) return []
+  const at = known.momentOf(until)
+  if (at !== undefined && at - known.now() <= LONGEST_DAYS * DAY_MS) return []
+  return [
+    `spec.legacyTyp.until: must be at most ${LONGEST_DAYS} days ahead; give a moment when the issuer will have learnt to type its tokens at+jwt, and renew it then if it has not`,
+  ]
+}
+
+function ofInlineKeys(spec: TokenIssuer['spec']): Findings {
   if (spec.jwks.inline === undefined) return NOTHING
   const allowed = new Set(
     spec.algorithms.map(algorithmNamed).filter((one): one is Algorithm => one !== undefined),

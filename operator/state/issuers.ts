@@ -4,6 +4,7 @@ import { durationMs } from '../../contracts/crd/duration.ts'
 import type { TokenIssuer } from '../../contracts/crd/token-issuer.ts'
 import type { Issuer } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
 import type { Cluster } from './cluster.ts'
+import { termsOf } from './token-rules.ts'
 
 export interface ResolvedIssuer {
   readonly message: Issuer
@@ -68,11 +69,7 @@ function resolve({ spec }: TokenIssuer, key: string, { keySets }: Cluster): Reso
       keys: { jwks, notAfterMs: inline ? 0 : (fetched?.notAfterMs ?? 0), refreshable: inline === undefined },
       revokedKids: [...(spec.revokedKids ?? [])].sort(),
       source: key,
-      legacyTypUntilMs: 0,
-      firstPartyClients: [],
-      introspection: undefined,
-      exchange: undefined,
-      client: false,
+      ...termsOf(spec),
     },
   }
 }

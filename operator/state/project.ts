@@ -4,6 +4,7 @@ import { durationMs } from '../../contracts/crd/duration.ts'
 import { type Leases, Snapshot, Staleness } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
 import type { Cluster } from './cluster.ts'
 import { type ResolvedIssuer, resolveIssuers } from './issuers.ts'
+import { requirementsOf, tokenRulesOf } from './token-rules.ts'
 
 /** What all pods of one AccessPolicy, or all pods that are denied for one reason, are sent. */
 export interface Projection {
@@ -53,12 +54,12 @@ export function project(cluster: Cluster, policy: AccessPolicy, pods: readonly s
       exclusiveAudience: policy.spec.exclusiveAudience === 'Required',
       maxTokenLifetimeS: Math.floor(durationMs(policy.spec.maxTokenLifetime) / 1000),
       leases: leasesOf(cluster, pods),
-      routes: (policy.spec.routes ?? []).map(({ actions, staleness }) => ({
+      routes: (policy.spec.routes ?? []).map(({ actions, staleness, requirements }) => ({
         actions: [...actions].sort(),
         staleness: STALENESS[staleness],
-        requirements: undefined,
+        requirements: requirementsOf(requirements),
       })),
-      tokens: undefined,
+      tokens: tokenRulesOf(policy.spec.tokens),
     },
     issuers: issuers.resolved.map(({ message }) => message),
     policy: {

@@ -115,7 +115,6 @@ test('the terms of an issuer become the message of an operator', () => {
         privateAddresses: false,
       },
     },
-    client: true,
   })
 })
 

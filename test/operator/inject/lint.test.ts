@@ -50,6 +50,10 @@ const issuer = (jwks: object) =>
     algorithms: ['ES256'],
     tenant: { type: 'Fixed', fixed: 'acme' },
   })
+const legacy = (until: string) => {
+  const one = issuer({ uri: 'https://idp.example/k' })
+  return { ...one, spec: { ...one.spec, legacyTyp: { until } } }
+}
 const inline = (...keys: readonly object[]) => issuer({ inline: JSON.stringify({ keys }) })
 const revocation = (expiresAt: string, more: object = {}) =>
   object('Revocation', {
@@ -91,6 +95,12 @@ test.each<[string, string, object, RegExp]>([
     inline({ ...publicJwk, kid: '' }),
     /spec\.jwks\.inline: the key "" cannot be used: no usable "kid"/,
   ],
+  [
+    'legacy types for longer than 400 days',
+    'TokenIssuer',
+    legacy('2027-12-30T12:00:01Z'),
+    /spec\.legacyTyp\.until: must be at most 400 days ahead/,
+  ],
   ['no key at all', 'TokenIssuer', inline(), /give at least one public key/],
   [
     'a revocation that is over',
@@ -126,6 +136,8 @@ test.each<[string, string, object, RegExp]>([
 test.each<[string, string, object]>([
   ['a policy of its own audience', 'AccessPolicy', policy('mine', 'x')],
   ['public keys', 'TokenIssuer', inline(publicJwk)],
+  ['legacy types for 400 days', 'TokenIssuer', legacy('2027-12-30T12:00:00Z')],
+  ['legacy types that are over', 'TokenIssuer', legacy('2020-01-01T00:00:00Z')],
   ['a revocation of 400 days', 'Revocation', revocation('2027-12-30T12:00:00Z')],
   ['a rotation', 'KeyRotation', rotation({})],
   ['the end of a key', 'KeyRotation', revoke('k2')],
@@ -186,4 +198,10 @@ test('a policy does not share its audience with itself', () => {
 test('an object that has expired since can still be changed elsewhere', () => {
   const over = revocation('2026-11-25T11:59:59Z')
   expect(lint('Revocation', over, over, known()).problems).toEqual([])
+})
+
+test('an issuer that may use legacy types for longer already can be changed otherwise', () => {
+  const stored = legacy('2030-01-01T00:00:00Z')
+  expect(lint('TokenIssuer', stored, stored, known()).problems).toEqual([])
+  expect(lint('TokenIssuer', legacy('2030-01-02T00:00:00Z'), stored, known()).problems).toHaveLength(1)
 })

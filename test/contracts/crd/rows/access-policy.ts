@@ -1,6 +1,17 @@
 import { ACCESS_POLICY, parseAccessPolicy } from '../../../../contracts/crd/access-policy.ts'
 import type { Rows } from './row.ts'
 
+const HOP = 'spiffe://cluster.example/ns/edge/sa/proxy'
+const ASKED = {
+  senderConstraints: ['DPoP', 'MTLS'],
+  introspect: 'Always',
+  sharedReplay: 'Required',
+  acrValues: ['urn:mace:silver', 'gold'],
+  maxAuthAge: '8760h',
+  maxTokenAge: '24h',
+  clientKind: 'Machine',
+}
+const asked = (change: object) => ({ routes: [{ actions: ['a'], requirements: change }] })
 const base = { audience: 'https://orders.example', bundle: { name: 'rules' } }
 
 export const ACCESS_POLICY_ROWS: Rows = {
@@ -28,9 +39,104 @@ export const ACCESS_POLICY_ROWS: Rows = {
       name: 'routes by prefix',
       change: { routes: [{ actions: ['invoice.*', '*'], staleness: 'ReadDegraded' }] },
     },
+    {
+      name: 'everything that can be asked of tokens',
+      change: {
+        tokens: {
+          externalBaseURL: 'https://api.example/billing',
+          strippedPrefix: '/billing',
+          trustedHops: [HOP],
+          certificateHeader: 'XFCC',
+          ownId: 'spiffe://cluster.example/ns/shop/sa/orders',
+          deniedAudiences: ['https://old.example'],
+          firstPartyScopes: ['admin:*', 'users:delete', '*'],
+          requirements: { clientKind: 'User' },
+        },
+        routes: [{ actions: ['pay'], requirements: ASKED }],
+      },
+    },
+    {
+      name: 'as many requirements as there may be',
+      change: {
+        routes: Array.from({ length: 64 }, (_, n) => ({
+          actions: [`a${n}`],
+          requirements: { acrValues: Array.from({ length: 16 }, (_one, m) => `${m}`.padEnd(256, 'x')) },
+        })),
+      },
+    },
+    { name: 'requirements that ask nothing', change: { tokens: { requirements: {} } } },
     { name: 'a route that says no tier', change: { routes: [{ actions: ['a'] }] } },
   ],
   refused: [
+    {
+      name: 'a base URL with a query',
+      change: { tokens: { externalBaseURL: 'https://api.example/?a' } },
+      field: 'spec.tokens.externalBaseURL',
+      says: 'must be an https URL without user, query or fragment',
+    },
+    {
+      name: 'a prefix with a slash at its end',
+      change: { tokens: { strippedPrefix: '/billing/' } },
+      field: 'spec.tokens.strippedPrefix',
+      says: 'must be a path such as /billing',
+    },
+    {
+      name: 'a hop by address',
+      change: { tokens: { trustedHops: ['10.0.0.1'] } },
+      field: 'spec.tokens.trustedHops[0]',
+      says: 'must be a SPIFFE ID',
+    },
+    {
+      name: 'a header that nobody is believed with',
+      change: { tokens: { certificateHeader: 'ClientCert' } },
+      field: 'spec.tokens.certificateHeader',
+      says: 'needs trustedHops: from anybody else the header is not believed',
+    },
+    {
+      name: 'a scope with a star in the middle',
+      change: { tokens: { firstPartyScopes: ['ad*min'] } },
+      field: 'spec.tokens.firstPartyScopes[0]',
+      says: 'must be the exact name of a scope, or a prefix',
+    },
+    {
+      name: 'an unknown sender constraint',
+      change: asked({ senderConstraints: ['Bearer'] }),
+      field: 'spec.routes[0].requirements.senderConstraints[0]',
+      says: 'must be one of DPoP, MTLS',
+      server: 'supported values: "DPoP", "MTLS"',
+    },
+    {
+      name: 'no sender constraint among none',
+      change: asked({ senderConstraints: [] }),
+      field: 'spec.routes[0].requirements.senderConstraints',
+      says: 'at least 1 entries',
+      server: 'should have at least 1 items',
+    },
+    {
+      name: 'an acr with a blank',
+      change: asked({ acrValues: ['a b'] }),
+      field: 'spec.routes[0].requirements.acrValues[0]',
+      says: 'ASCII without blanks, quotes and backslashes',
+    },
+    {
+      name: 'an authentication of more than a year ago',
+      change: asked({ maxAuthAge: '8761h' }),
+      field: 'spec.routes[0].requirements.maxAuthAge',
+      says: 'must be a duration from 1s to 8760h',
+    },
+    {
+      name: 'a token of no age',
+      change: asked({ maxTokenAge: '0s' }),
+      field: 'spec.routes[0].requirements.maxTokenAge',
+      says: 'must be a duration from 1s to 24h',
+    },
+    {
+      name: 'a client of another kind',
+      change: { tokens: { requirements: { clientKind: 'Robot' } } },
+      field: 'spec.tokens.requirements.clientKind',
+      says: 'must be one of Any, Machine, User',
+      server: 'supported values: "Any", "Machine", "User"',
+    },
     {
       name: 'no audience',
       change: { audience: undefined },

@@ -17,6 +17,27 @@ export const SIDECAR_PROFILE_ROWS: Rows = {
     adminPort: 9090,
   },
   accepted: [
+    { name: 'a Redis with defaults', change: { redis: { endpoints: ['redis.shop.svc:6379'] } } },
+    {
+      name: 'a Redis with everything',
+      change: {
+        redis: {
+          mode: 'Sentinel',
+          endpoints: ['s-0.redis:26379', 's-1.redis:26379', '10.0.0.7:26379'],
+          sentinelName: 'main',
+          username: 'portcullis',
+          keyPrefix: 'pc',
+          replicas: 1,
+          tls: 'Required',
+          caBundle: '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n',
+          serverName: 'redis.example',
+        },
+      },
+    },
+    {
+      name: 'a Redis Cluster on a network of its own',
+      change: { redis: { mode: 'Cluster', endpoints: ['a:1', 'b:65535'], tls: 'Off' } },
+    },
     { name: 'a tag beside the digest', change: { image: `a/b:v1@sha256:${'f'.repeat(64)}` } },
     { name: 'an image that is there', change: { imagePullPolicy: 'Never' } },
     { name: 'more resources', change: { resources: { cpuLimit: '1500m', memoryLimit: '1Gi' } } },
@@ -27,6 +48,43 @@ export const SIDECAR_PROFILE_ROWS: Rows = {
     { name: 'the highest port', change: { adminPort: 65_535 } },
   ],
   refused: [
+    {
+      name: 'a Redis by URL',
+      change: { redis: { endpoints: ['redis://redis.shop.svc:6379'] } },
+      field: 'spec.redis.endpoints[0]',
+      says: 'must be HOST:PORT in lower case',
+    },
+    {
+      name: 'two servers that are one',
+      change: { redis: { endpoints: ['a:1', 'b:1'] } },
+      field: 'spec.redis.endpoints',
+      says: 'has one server only with mode Standalone',
+    },
+    {
+      name: 'sentinels without a name',
+      change: { redis: { mode: 'Sentinel', endpoints: ['a:1'] } },
+      field: 'spec.redis.sentinelName',
+      says: 'goes with mode Sentinel and only with it',
+    },
+    {
+      name: 'a name without sentinels',
+      change: { redis: { endpoints: ['a:1'], sentinelName: 'main' } },
+      field: 'spec.redis.sentinelName',
+      says: 'goes with mode Sentinel and only with it',
+    },
+    {
+      name: 'no Redis in its place',
+      change: { redis: {} },
+      field: 'spec.redis.endpoints',
+      says: 'is required; add it',
+      server: 'Required value',
+    },
+    {
+      name: 'a prefix with a colon',
+      change: { redis: { endpoints: ['a:1'], keyPrefix: 'a:b' } },
+      field: 'spec.redis.keyPrefix',
+      says: 'must be a prefix: letters, digits',
+    },
     {
       name: 'an image by tag',
       change: { image: 'portcullis/sidecar:latest' },

@@ -2,6 +2,7 @@ import { parseTokenIssuer, TOKEN_ISSUER } from '../../../../contracts/crd/token-
 import type { Rows } from './row.ts'
 
 const PEM = '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n'
+const ENDPOINT = 'https://idp.example/introspect'
 const at = '2030-01-31T12:00:00Z'
 
 export const TOKEN_ISSUER_ROWS: Rows = {
@@ -24,8 +25,34 @@ export const TOKEN_ISSUER_ROWS: Rows = {
     algorithms: ['RS256'],
     clockSkew: '30s',
     tenant: { type: 'Fixed', fixed: 'acme' },
+    signs: 'Tokens',
   },
   accepted: [
+    { name: 'legacy types for a while', change: { legacyTyp: { until: at } } },
+    {
+      name: 'a thousand first-party clients',
+      change: { firstPartyClients: Array.from({ length: 1000 }, (_, n) => `client-${n}`) },
+    },
+    { name: 'introspection with defaults', change: { introspection: { endpoint: ENDPOINT } } },
+    {
+      name: 'introspection with everything',
+      change: {
+        introspection: {
+          endpoint: ENDPOINT,
+          opaque: 'Refused',
+          cache: '30s',
+          authentication: 'PrivateKeyJWT',
+          clientId: 'shop',
+          timeout: '10s',
+          caBundle: PEM,
+          addresses: 'Private',
+        },
+      },
+    },
+    { name: 'no cache', change: { introspection: { endpoint: ENDPOINT, cache: '0s' } } },
+    { name: 'token exchange', change: { exchange: { endpoint: ENDPOINT, timeout: '50ms' } } },
+    { name: 'logout tokens', change: { logout: { clientIds: ['web', 'ops'] } } },
+    { name: 'a client', change: { signs: 'Assertions' } },
     { name: 'keys by discovery', change: { 'jwks.uri': undefined, 'jwks.discovery': {} } },
     { name: 'keys inline', change: { 'jwks.uri': undefined, 'jwks.inline': '{"keys":[]}' } },
     { name: 'an own authority', change: { 'jwks.caBundle': PEM, 'jwks.addresses': 'Private' } },
@@ -43,6 +70,71 @@ export const TOKEN_ISSUER_ROWS: Rows = {
     { name: 'an issuer with port and path', change: { issuer: 'https://idp.example:8443/realms/a~b' } },
   ],
   refused: [
+    {
+      name: 'legacy types until something that is no moment',
+      change: { legacyTyp: { until: 'next year' } },
+      field: 'spec.legacyTyp.until',
+      says: 'must be a date and time with zone',
+      server: 'date-time',
+    },
+    {
+      name: 'legacy types for ever',
+      change: { legacyTyp: {} },
+      field: 'spec.legacyTyp.until',
+      says: 'is required; add it',
+      server: 'Required value',
+    },
+    {
+      name: 'a client twice',
+      change: { firstPartyClients: ['a', 'a'] },
+      field: 'spec.firstPartyClients',
+      says: 'has a value twice',
+      server: 'Duplicate value',
+    },
+    {
+      name: 'introspection over plain http',
+      change: { introspection: { endpoint: 'http://idp.example/introspect' } },
+      field: 'spec.introspection.endpoint',
+      says: 'must be an https URL',
+    },
+    {
+      name: 'introspection with a query',
+      change: { introspection: { endpoint: 'https://idp.example/introspect?a=b' } },
+      field: 'spec.introspection.endpoint',
+      says: 'without user, query or fragment',
+    },
+    {
+      name: 'answers used for longer than 30 s',
+      change: { introspection: { endpoint: ENDPOINT, cache: '31s' } },
+      field: 'spec.introspection.cache',
+      says: 'must be a duration from 0s to 30s',
+    },
+    {
+      name: 'an answer waited for too shortly',
+      change: { exchange: { endpoint: ENDPOINT, timeout: '49ms' } },
+      field: 'spec.exchange.timeout',
+      says: 'must be a duration from 50ms to 10s',
+    },
+    {
+      name: 'a static secret',
+      change: { introspection: { endpoint: ENDPOINT, authentication: 'Basic' } },
+      field: 'spec.introspection.authentication',
+      says: 'must be one of MTLS, PrivateKeyJWT',
+      server: 'supported values: "MTLS", "PrivateKeyJWT"',
+    },
+    {
+      name: 'a private key among the authorities of an endpoint',
+      change: { exchange: { endpoint: ENDPOINT, caBundle: `${PEM}-----BEGIN PRIVATE KEY-----` } },
+      field: 'spec.exchange.caBundle',
+      says: 'holds a private key: take it out',
+    },
+    {
+      name: 'logout tokens for nobody',
+      change: { logout: { clientIds: [] } },
+      field: 'spec.logout.clientIds',
+      says: 'at least 1 entries',
+      server: 'should have at least 1 items',
+    },
     {
       name: 'plain http',
       change: { issuer: 'http://idp.example' },
