@@ -17,6 +17,7 @@ import type {
   PolicyModule,
   Random,
   Report,
+  RevokeEverywhere,
   Sleep,
 } from './ports.ts'
 import type { LineLog } from './record/log.ts'
@@ -36,6 +37,8 @@ import { createProve, createVerify } from './token/verify.ts'
 import { createFedTrust } from './trust/fed.ts'
 import { createInstall } from './trust/install.ts'
 import { createKeys, type Keys } from './trust/keys.ts'
+import { NO_LEASE } from './trust/lease.ts'
+import { createLocalRevocations, denyFirst, type LocalRevocations } from './trust/local-revocations.ts'
 import { createReplayMemory } from './trust/replay.ts'
 import { createTrustStore, type TrustStore } from './trust/store.ts'
 
@@ -65,6 +68,8 @@ export interface Assembly {
   readonly identity: Identity | undefined
   readonly checks: Checks
   readonly ready: () => boolean
+  /** Denies something here and, through the operator, in every other sidecar. */
+  readonly revokeEverywhere: RevokeEverywhere
   readonly view: AdminView
 }
 
@@ -79,10 +84,11 @@ export function assemble(
 
 // Beliefs from a file and from identity providers.
 function standalone(config: Config, floor: PolicyModule, around: Surroundings): Assembly {
-  const store = createTrustStore()
+  const local = createLocalRevocations()
+  const store = createTrustStore({ revocations: local, lease: NO_LEASE })
   const install = createInstall(store, prepareWith(config))
   const feed = createStandaloneFeed(config.trust, { ...around, now: around.monotonic, install })
-  return answering({ config, floor, store, feed, identity: undefined }, around)
+  return answering({ config, floor, store, feed, local, identity: undefined }, around)
 }
 
 // Beliefs from the operator, to whom the pod's own identity is shown.
@@ -92,7 +98,8 @@ function injected(config: InjectedConfig, floor: PolicyModule, around: Surroundi
   const identity = createIdentity(config.identity, { ...around, lifetime: life, draining: life })
   const signers = createSigners()
   const rules = { signatureProblem: signers.problem }
-  const { store, believe } = createFedTrust({ ...around, prepare: prepareWith(config), rules })
+  const local = createLocalRevocations()
+  const { store, believe } = createFedTrust({ ...around, prepare: prepareWith(config), rules, local })
   const feed = createOperatorFeed({
     ...around,
     now: monotonic,
@@ -101,7 +108,7 @@ function injected(config: InjectedConfig, floor: PolicyModule, around: Surroundi
     signers,
     believe,
   })
-  return answering({ config, floor, store, feed, identity }, around)
+  return answering({ config, floor, store, feed, local, identity }, around)
 }
 
 function prepareWith({ limits }: Serving): (files: BundleFiles) => Promise<PolicyModule> {
@@ -113,6 +120,7 @@ interface Parts {
   readonly floor: PolicyModule
   readonly store: TrustStore
   readonly feed: Feed
+  readonly local: LocalRevocations
   readonly identity: Identity | undefined
 }
 
@@ -159,7 +167,7 @@ function possessionOf(
 
 // The same in both modes: from a question to its answer, and what is told about it.
 function answering(parts: Parts, around: Surroundings): Assembly {
-  const { config, floor, store, feed, identity } = parts
+  const { config, floor, store, feed, local, identity } = parts
   const { limits, logDecisions } = config
   const { wall, monotonic, sleep, report, decisions, life, draining } = around
   const tokens = createTokenMetrics()
@@ -185,6 +193,8 @@ function answering(parts: Parts, around: Surroundings): Assembly {
     judge: createJudge(floor),
     broke: (fault) => report('fault', { code: fault.code, problem: fault.message }),
   })
+  const sourceOf = (issuer: string) => store.installed()?.issuers.get(issuer)?.source
+  const deny = denyFirst(local, sourceOf, feed.revoke)
   const load = { inFlight: limits.inFlight, lagMs: limits.eventLoopLagMs }
   const admission = openAdmission(load, monotonic, sleep, life)
   const dropped = decisions.dropped
@@ -202,6 +212,7 @@ function answering(parts: Parts, around: Surroundings): Assembly {
     identity,
     checks,
     ready: readings.ready,
+    revokeEverywhere: (fact, signal) => deny(fact, wall(), signal),
     view: {
       ...view,
       facts: () => ({ ...view.facts(), ...identity?.facts() }),

@@ -109,5 +109,26 @@ export type Fact = string | number | boolean | readonly string[]
 /** What the JWKS source of an issuer can do when asked for keys now; `kid` is the one that is missed. `false`: could not be had. */
 export type RefreshKeys = (issuer: string, signal: AbortSignal, kid?: string) => Promise<boolean>
 
+/** Something that no sidecar shall accept any more, whatever else a token says. */
+export interface DenyFact {
+  readonly issuer: string
+  readonly kind: 'jti' | 'sid' | 'sub' | 'clientId'
+  /** 1 to 512 characters. */
+  readonly value: string
+  /** Only what was issued at or before this moment, milliseconds since the epoch; 0 for all. Needed for `sub` and `clientId`. */
+  readonly issuedBeforeMs: number
+  /** When everything that is meant has expired anyway, milliseconds since the epoch. */
+  readonly expiresAtMs: number
+}
+
+/**
+ * What became of a deny fact: every sidecar knows it or stops allowing once its lease has lapsed; nobody will ever take it; or the
+ * operator could not be asked or had no room, so that it holds here alone: ask again.
+ */
+export type Revoked = 'stored' | 'refused' | 'unavailable'
+
+/** In force here when it is called; resolves when it is known whether it is in force everywhere. Never rejects. */
+export type RevokeEverywhere = (fact: DenyFact, signal: AbortSignal) => Promise<Revoked>
+
 /** One outgoing HTTP GET. Rejects with a Fault-free Error that names the URL and what went wrong. */
 export type FetchDocument = (url: string, rules: FetchRules, signal: AbortSignal) => Promise<Buffer>

@@ -1,3 +1,4 @@
+import { AppendOutcome } from '../../contracts/gen/portcullis/fleet/v1/fleet.ts'
 import type { Config } from '../config.ts'
 import { openPresences, type Presences } from '../kube/presence.ts'
 import { type MeshServer, openMeshServer } from '../mesh/server.ts'
@@ -65,6 +66,11 @@ export async function openAir(
       presences,
       leads,
       fetchKeys,
+      append: async (request, one) =>
+        (await desk.appending?.append(request, one)) ?? {
+          outcome: AppendOutcome.APPEND_OUTCOME_UNAVAILABLE,
+          why: 'this replica does not lead',
+        },
       publisher: () => publisher,
     }),
   )
@@ -90,6 +96,7 @@ export async function openAir(
       mayVouch: () => !behind && !relearning.owing() && vouching.may(ports.now()) && !link.fleet.behind(),
       refreshKeys: link.fleet.refreshKeys,
       recalled: relearning.recalled,
+      append: link.fleet.append,
     },
   )
   desk.publisher = publisher

@@ -10,6 +10,7 @@ import { Fault } from '../ports.ts'
 import { createFleet, type Fleet, type Method } from '../publish/fleet.ts'
 import type { Publisher } from '../publish/publisher.ts'
 import type { RefreshKeys } from '../publish/refresh.ts'
+import type { AppendRevocations } from '../publish/revokes.ts'
 
 /** Annotations of a replica's presence: where it is reached, and whether it leads. */
 export const POD_IP = 'portcullis.dev/pod-ip'
@@ -24,6 +25,7 @@ export interface FleetLinkNeeds {
   readonly leads: () => boolean
   readonly publisher: () => Publisher
   readonly fetchKeys: RefreshKeys
+  readonly append: AppendRevocations
 }
 
 /** This replica among the others. */
@@ -63,6 +65,7 @@ export function createFleetLink(needs: FleetLinkNeeds): FleetLink {
     leads: needs.leads,
     callLeader,
     fetchKeys: needs.fetchKeys,
+    append: needs.append,
     own: () => needs.publisher().states(),
     revision: () => needs.publisher().revision(),
     position: () => {

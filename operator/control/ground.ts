@@ -12,10 +12,12 @@ import { PRESENCE_TIMES, type PresenceOptions } from '../kube/presence.ts'
 import { type KubePorts, openTransport, type Transport } from '../kube/transport.ts'
 import { TRUST_BUNDLE_NAME } from '../ledger/facts.ts'
 import { type OpenLedger, openLedger } from '../ledger/ledger.ts'
+import { createSegmentStore, type OpenLogStore } from '../ledger/log-store.ts'
 import { pemOf } from '../mesh/identity.ts'
 import { createLive, type Source } from '../mesh/live.ts'
 import type { Publisher } from '../publish/publisher.ts'
 import type { Metrics } from '../record/metrics.ts'
+import type { Appending } from './appending.ts'
 import { type ClusterWatch, openClusterWatch } from './cluster-watch.ts'
 import { LEADING, POD_IP } from './fleet-link.ts'
 import type { HookNeeds } from './hooks.ts'
@@ -38,12 +40,14 @@ export interface Desk {
   leadership: Leadership | undefined
   publisher: Publisher | undefined
   keys: KeyKeeping | undefined
+  appending: Appending | undefined
 }
 
 export interface Ground {
   readonly config: Config
   readonly transport: Transport
   readonly ledger: OpenLedger
+  readonly logs: OpenLogStore
   readonly watch: ClusterWatch
   readonly events: Events
   readonly views: Views
@@ -66,8 +70,9 @@ export async function openGround(
   const watch = stack.use(await openClusterWatch(transport, ports))
   const about = { controller: 'portcullis.dev/control', instance: pod.name, namespace }
   const events = stack.use(await openEvents(transport, about, ports))
-  const views = createViews(watch, ledger, ports.report)
-  const desk: Desk = { leadership: undefined, publisher: undefined, keys: undefined }
+  const logs = createSegmentStore(ledger)
+  const views = createViews({ watch, ledger, logs, report: ports.report })
+  const desk: Desk = { leadership: undefined, publisher: undefined, keys: undefined, appending: undefined }
   const causes = new Map<string, () => string | undefined>([
     ['mirrors', () => 'the mirrors of the API server are not complete yet'],
     ['trust', () => `there is no trust bundle yet (ConfigMap ${TRUST_BUNDLE_NAME}, written by the issuer)`],
@@ -77,6 +82,7 @@ export async function openGround(
     config,
     transport,
     ledger,
+    logs,
     watch,
     events,
     views,

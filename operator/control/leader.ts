@@ -11,7 +11,9 @@ import { CONFIG_MAPS, CUSTOM_RESOURCE_DEFINITIONS } from '../kube/resources.ts'
 import type { KubePorts, Transport } from '../kube/transport.ts'
 import { get } from '../kube/verbs.ts'
 import type { OpenLedger } from '../ledger/ledger.ts'
+import type { OpenLogStore } from '../ledger/log-store.ts'
 import { Fault } from '../ports.ts'
+import { type Appending, createAppending } from './appending.ts'
 import { type Bell, createBell } from './bell.ts'
 import { type BundleSignature, createBundleKeeping } from './bundles.ts'
 import type { ClusterWatch } from './cluster-watch.ts'
@@ -27,6 +29,7 @@ import type { Views } from './view.ts'
 export interface LeaderNeeds {
   readonly transport: Transport
   readonly ledger: OpenLedger
+  readonly logs: OpenLogStore
   readonly watch: ClusterWatch
   readonly views: Views
   readonly events: Events
@@ -42,6 +45,8 @@ export interface LeaderNeeds {
   readonly verifying: () => Verifying
   /** Who fetches keys now, for whoever asks on behalf of a sidecar. */
   readonly fetching: (keys: KeyKeeping | undefined) => void
+  /** Who appends now to the log what machines revoke. */
+  readonly appending: (appending: Appending | undefined) => void
 }
 
 const ROUND_MS = 1_000
@@ -60,7 +65,9 @@ export async function lead(term: Term, needs: LeaderNeeds): Promise<void> {
   const told = createBell(ports.sleep)
   const kindExists = (one: AbortSignal) => revocationsExist(transport, one)
   const stands = (object: Named, one: AbortSignal) => revocationStands(transport, object, one)
-  const revoking = createRevoking({ ledger, views, random: ports.random, kindExists, stands })
+  const logs = needs.logs.through(ledger, term.transitions)
+  const revoking = createRevoking({ logs, views, random: ports.random, kindExists, stands })
+  needs.appending(createAppending({ ...ports, revoking, term: signal }))
   const numbering = createNumbering(ledger, views, ports.random)
   const verifying = needs.verifying()
   const keys = createKeyKeeping({
@@ -113,6 +120,7 @@ export async function lead(term: Term, needs: LeaderNeeds): Promise<void> {
     ])
   } finally {
     needs.fetching(undefined)
+    needs.appending(undefined)
   }
 }
 

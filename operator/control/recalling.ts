@@ -4,6 +4,7 @@ import { setCondition } from '../kube/conditions.ts'
 import type { Events } from '../kube/events.ts'
 import type { KubePorts, Transport } from '../kube/transport.ts'
 import type { Ledger } from '../ledger/ledger.ts'
+import type { LogStore } from '../ledger/log-store.ts'
 import { Fault } from '../ports.ts'
 import type { Recollection } from '../publish/settings.ts'
 import type { ClusterWatch } from './cluster-watch.ts'
@@ -15,6 +16,7 @@ import type { Views } from './view.ts'
 export interface RecallingNeeds {
   readonly transport: Transport
   readonly ledger: Ledger
+  readonly logs: LogStore
   readonly views: Views
   readonly watch: ClusterWatch
   readonly events: Events

@@ -1,7 +1,6 @@
 import type { Revocation as RevocationObject } from '../../contracts/crd/revocation.ts'
 import type { Revocation } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
-import { segmentName, writtenSegment } from '../ledger/facts.ts'
-import type { Ledger } from '../ledger/ledger.ts'
+import type { LogStore } from '../ledger/log-store.ts'
 import type { Random } from '../ports.ts'
 import { diffRevocations, type RevocationDiff } from '../state/revocation-diff.ts'
 import {
@@ -13,21 +12,27 @@ import {
   type RevocationLog,
   worthCompacting,
 } from '../state/revocation-log.ts'
-import { planSegments } from '../state/revocation-segments.ts'
+import { changesFor, overShare } from '../state/revocation-made.ts'
+import { createTurns } from './turns.ts'
 import type { View, Views } from './view.ts'
 
 /** Keeps the revocation log equal to what the objects say. Only for the leader, whose writes are fenced. */
 export interface Revoking {
   /** `false`: somebody else wrote meanwhile; look again. The first time it begins a term. */
   settle(at: number, signal: AbortSignal): Promise<boolean>
+  /** Denies what machines ask for, all of it or nothing; resolves after it is stored. */
+  append(entries: readonly Revocation[], at: number, signal: AbortSignal): Promise<Stored>
   /** Takes back what the fleet remembers and the database has forgotten; a text: why that cannot be. */
   recall(entries: readonly Revocation[], head: number, signal: AbortSignal): Promise<boolean | string>
   /** By `namespace/name` of the Revocation: why it denies nothing. */
   problems(): ReadonlyMap<string, string>
 }
 
+/** `again`: somebody else wrote meanwhile, or this replica does not know the log yet. `full`: nothing was stored, and why. */
+export type Stored = 'stored' | 'again' | { readonly full: string }
+
 export interface RevokingNeeds {
-  readonly ledger: Ledger
+  readonly logs: LogStore
   readonly views: Views
   readonly random: Random
   readonly kindExists: (signal: AbortSignal) => Promise<KindState>
@@ -40,37 +45,52 @@ export type Named = Pick<RevocationObject['metadata'], 'namespace' | 'name' | 'u
 /** Whether objects that are not there were deleted, as opposed to: their whole kind is gone, with everything that it denied. */
 export type KindState = 'there' | 'gone' | 'unknown'
 
-export function createRevoking({ ledger, views, random, kindExists, stands }: RevokingNeeds): Revoking {
+export function createRevoking({ logs, views, random, kindExists, stands }: RevokingNeeds): Revoking {
   let problems: ReadonlyMap<string, string> = new Map()
   let begun = false
-  const store = (log: RevocationLog, signal: AbortSignal) => storeLog(ledger, log, signal)
+  // One at a time: each begins from what the one before has stored.
+  const inTurn = createTurns()
+  const tidied = (log: RevocationLog, at: number) => (worthCompacting(log) ? compact(log, at) : log)
 
+  const settle = async (at: number, signal: AbortSignal): Promise<boolean> => {
+    const before = settled(views.current(), at)
+    if (!before) return true
+    if (!begun) {
+      begun = await logs.store(beginTerm(before.log, random()), signal)
+      return begun && settle(at, signal)
+    }
+    // Asked first: between the look and the first write nothing may change.
+    const kind = before.lifts ? await kindExists(signal) : 'there'
+    const standing = await confirmed(before, stands, signal)
+    const now = settled(views.current(), at)
+    if (!now) return true
+    const appended = append(now.log, allowed(now, { kind, standing, at }), logs.limits)
+    const { revocations } = views.current().cluster
+    problems = appended.ok ? now.diff.problems : full(now.diff.problems, revocations.keys(), appended.why)
+    if (!appended.ok) return true
+    const next = tidied(appended.log, at)
+    return next === now.log ? true : logs.store(next, signal)
+  }
   return {
     problems: () => problems,
-    async settle(at, signal) {
-      const before = settled(views.current(), at)
-      if (!before) return true
-      if (!begun) {
-        begun = await store(beginTerm(before.log, random()), signal)
-        return begun && this.settle(at, signal)
-      }
-      // Asked first: between the look and the first write nothing may change.
-      const kind = before.lifts ? await kindExists(signal) : 'there'
-      const standing = await confirmed(before, stands, signal)
-      const now = settled(views.current(), at)
-      if (!now) return true
-      const appended = append(now.log, allowed(now, { kind, standing, at }))
-      const { revocations } = views.current().cluster
-      problems = appended.ok ? now.diff.problems : full(now.diff.problems, revocations.keys(), appended.why)
-      if (!appended.ok) return true
-      const next = worthCompacting(appended.log) ? compact(appended.log, at) : appended.log
-      return next === now.log ? true : store(next, signal)
-    },
+    settle: (at, signal) => inTurn(() => settle(at, signal)),
+    append: (entries, at, signal) =>
+      inTurn(async () => {
+        const { log, forgotten } = views.current()
+        if (!begun || typeof log === 'string' || forgotten) return 'again'
+        const changes = changesFor(log, entries)
+        if (changes.length === 0) return 'stored'
+        const why = overShare(log, changes, logs.limits)
+        if (why) return { full: why }
+        const appended = append(log, changes, logs.limits)
+        if (!appended.ok) return { full: appended.why }
+        return (await logs.store(tidied(appended.log, at), signal)) ? 'stored' : 'again'
+      }),
     async recall(entries, head, signal) {
       const { log } = views.current()
       if (typeof log === 'string') return `the revocation log cannot be read: ${log}`
-      const merged = merge(log, [{ head, entries }])
-      return merged.ok ? store(merged.log, signal) : merged.why
+      const merged = merge(log, [{ head, entries }], logs.limits)
+      return merged.ok ? logs.store(merged.log, signal) : merged.why
     },
   }
 }
@@ -90,27 +110,6 @@ function settled({ log, cluster, forgotten }: View, at: number): Settled | undef
   const objects = [...cluster.revocations.values()]
   const diff = diffRevocations(log, objects, issuerNamed, at)
   return { log, diff, objects, lifts: diff.changes.some((change) => lifts(change, log, at)) }
-}
-
-/** To be called without a pause after the look that `log` was made from; each step replaces only what the plan has seen. */
-async function storeLog(ledger: Ledger, log: RevocationLog, signal: AbortSignal): Promise<boolean> {
-  const planned = new Map(ledger.facts('revocations'))
-  for (const step of planSegments(
-    log,
-    [...planned.values()].map(({ segment }) => segment),
-  )) {
-    const name = segmentName(step.op === 'write' ? step.segment.number : step.number)
-    if (ledger.facts('revocations').get(name) !== planned.get(name)) return false
-    const done =
-      step.op === 'write'
-        ? await ledger.write(writtenSegment(step.segment), signal)
-        : await ledger.remove(name, signal)
-    if (!done) return false
-    const stored = ledger.facts('revocations').get(name)
-    if (stored) planned.set(name, stored)
-    else planned.delete(name)
-  }
-  return true
 }
 
 interface Allowing {

@@ -121,5 +121,8 @@ function leaderNeeds(
     fetching: (keys) => {
       desk.keys = keys
     },
+    appending: (appending) => {
+      desk.appending = appending
+    },
   }
 }

@@ -4,13 +4,13 @@ import type { Watched } from '../kube/watch.ts'
 import type { BundleHead } from '../ledger/bundle-facts.ts'
 import { type FactKind, GENERATIONS_NAME, TRUST_BUNDLE_NAME } from '../ledger/facts.ts'
 import type { Ledger } from '../ledger/ledger.ts'
+import type { LogStore } from '../ledger/log-store.ts'
 import { Fault, type Report } from '../ports.ts'
 import { type World, worldOf } from '../publish/world.ts'
 import { type Cluster, EMPTY_CLUSTER, type KeyDocument, type StoredBundle } from '../state/cluster.ts'
 import { EMPTY_TABLE, type GenerationTable } from '../state/generations.ts'
 import { type Projections, projectAll } from '../state/projections.ts'
 import type { RevocationLog } from '../state/revocation-log.ts'
-import { loadLog } from '../state/revocation-segments.ts'
 import { type Blobs, createBlobs } from './blobs.ts'
 import type { Changed, ClusterWatch, Parsed } from './cluster-watch.ts'
 import { createMemory, type Remembered } from './memory.ts'
@@ -42,7 +42,14 @@ export interface Views {
 type Part = Changed | FactKind
 type Found = Omit<View, 'forgotten' | 'world'>
 
-export function createViews(watch: ClusterWatch, ledger: Ledger, report: Report): Views {
+export interface ViewNeeds {
+  readonly watch: ClusterWatch
+  readonly ledger: Ledger
+  readonly logs: LogStore
+  readonly report: Report
+}
+
+export function createViews({ watch, ledger, logs, report }: ViewNeeds): Views {
   const listeners = new Set<() => void>()
   const blobs = createBlobs(ledger)
   const memory = createMemory()
@@ -59,12 +66,15 @@ export function createViews(watch: ClusterWatch, ledger: Ledger, report: Report)
   watch.subscribe((what) => {
     if (what !== 'Pod' && what !== 'Namespace') changed(what)
   })
-  ledger.subscribe(changed)
+  ledger.subscribe((kind) => {
+    if (kind !== 'revocations') changed(kind)
+  })
+  logs.subscribe(() => changed('revocations'))
   followPods(watch, () => changed('Pod'))
 
   const look = (): View => {
     try {
-      found = find(found, stale, { watch, ledger, blobs })
+      found = find(found, stale, { watch, ledger, logs, blobs })
       stale = new Set()
       const forgotten = typeof found.log === 'string' ? undefined : memory.compare(found.log, found.table)
       return { ...found, forgotten, world: forgotten ? undefined : published(found, blobs) }
@@ -131,12 +141,13 @@ const NOTHING: Found = {
 interface Mirrors {
   readonly watch: ClusterWatch
   readonly ledger: Ledger
+  readonly logs: LogStore
   readonly blobs: Blobs
 }
 
 /** What has not changed stays the same object. */
 function find(before: Found | undefined, stale: ReadonlySet<Part>, mirrors: Mirrors): Found {
-  const { watch, ledger, blobs } = mirrors
+  const { watch, ledger, logs, blobs } = mirrors
   const old = before ?? NOTHING
   const anew = (parts: readonly Part[]): boolean => !before || parts.some((part) => stale.has(part))
   const heads = anew(['bundle'])
@@ -159,7 +170,7 @@ function find(before: Found | undefined, stale: ReadonlySet<Part>, mirrors: Mirr
     heads,
     projections: anew(PROJECTED) ? projectAll(cluster) : old.projections,
     table: ledger.facts('generations').get(GENERATIONS_NAME)?.table ?? EMPTY_TABLE,
-    log: anew(['revocations']) ? logOf(ledger) : old.log,
+    log: anew(['revocations']) ? logs.current() : old.log,
     // Never back to an older one: the issuer raises the number of a restored one above what the fleet has seen.
     trustBundle:
       (trustBundle?.sequence ?? 0) > (old.trustBundle?.sequence ?? 0) ? trustBundle : old.trustBundle,
@@ -182,11 +193,6 @@ function byKey<T>(watched: Watched<Parsed<T>>): ReadonlyMap<string, T> {
   return new Map(
     watched.store.list().map((object: KubeObject & { readonly parsed: T }) => [keyOf(object), object.parsed]),
   )
-}
-
-function logOf(ledger: Ledger): RevocationLog | string {
-  const loaded = loadLog([...ledger.facts('revocations').values()].map(({ segment }) => segment))
-  return loaded.ok ? loaded.value : loaded.problems.join('; ')
 }
 
 function keySets(ledger: Ledger): ReadonlyMap<string, KeyDocument> {

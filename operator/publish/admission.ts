@@ -77,6 +77,12 @@ function attach(floor: Floor, call: Call, uid: string): void {
     ...broadcast.sources(() => pod()?.projection),
     now: ports.monotonic,
     ask: floor.ask,
+    wall: ports.now,
+    append: (entries) =>
+      ports.append(
+        { entries: [...entries], podUid: uid, once: Buffer.alloc(0), onceUntilMs: 0 },
+        floor.closing,
+      ),
     blob: (sha256) => broadcast.world()?.blob(sha256),
     place: (held) => place(floor, uid, held),
     recalled: (held, told) => remember(floor, uid, held, told),

@@ -7,10 +7,13 @@ import type { Lane } from './lane.ts'
 import type { Outbox, Sources, What } from './outbox.ts'
 import type { Questions } from './questions.ts'
 import type { AskKeys } from './refresh.ts'
+import type { RevokeNeeds, Revokes } from './revokes.ts'
 
 /** What a session needs of the publisher that it belongs to. */
 export interface SessionNeeds extends Sources {
   readonly now: Monotonic
+  readonly wall: RevokeNeeds['wall']
+  readonly append: RevokeNeeds['append']
   readonly ask: AskKeys
   readonly blob: (sha256: string) => Buffer | undefined
   /** Whether what this sidecar claims to hold is known, was forgotten by the operator, or cannot be. */
@@ -35,6 +38,7 @@ export interface Course {
   readonly outbox: Outbox
   readonly blobs: Blobs
   readonly questions: Questions
+  readonly revokes: Revokes
   readonly lane: Lane
   readonly begunAt: number
   phase: Phase

@@ -6,6 +6,9 @@ import {
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js'
 import {
+  AppendOutcome,
+  type AppendRequest,
+  type AppendResponse,
   FleetService,
   type RefreshKeysRequest,
   type RefreshKeysResponse,
@@ -17,6 +20,7 @@ import type { Clocks, Report } from '../ports.ts'
 import { joinStates } from './aggregate.ts'
 import { isOperator, type PeerOf } from './peer.ts'
 import type { RefreshKeys } from './refresh.ts'
+import type { AppendRevocations } from './revokes.ts'
 
 /** How far a replica's knowledge reaches. */
 export interface Position {
@@ -38,6 +42,8 @@ export interface FleetPorts extends Pick<Clocks, 'monotonic' | 'sleep'> {
   readonly callLeader: <Q, A>(method: Method<Q, A>, request: Q, signal: AbortSignal) => Promise<A>
   /** On the leader: fetches the keys of a TokenIssuer itself. */
   readonly fetchKeys: RefreshKeys
+  /** On the leader: appends to the log itself. */
+  readonly append: AppendRevocations
   /** What this replica's own sidecars have acknowledged, and a number that grows with it. */
   readonly own: () => readonly SidecarState[]
   readonly revision: () => number
@@ -57,6 +63,7 @@ export interface Fleet {
   /** Whether another replica knows of later revocations. Then this one may not vouch. */
   behind(): boolean
   readonly refreshKeys: RefreshKeys
+  readonly append: AppendRevocations
 }
 
 const TICK_MS = 250
@@ -83,6 +90,8 @@ export function createFleet(trustDomain: string, replica: string, ports: FleetPo
 
   return {
     refreshKeys,
+    append: (request, signal) =>
+      ports.leads() ? ports.append(request, signal) : ports.callLeader(FleetService.append, request, signal),
     service: (peerOf) => ({
       definition: FleetService as unknown as ServiceDefinition,
       implementation: services({ trustDomain, peerOf, ports, shards }),
@@ -167,6 +176,16 @@ function services({ trustDomain, peerOf, ports, shards }: Serving): UntypedServi
       ports.fetchKeys(issuer, kid.slice(0, 256), cancelled.signal).then(
         (refreshed) => reply(null, refreshed),
         () => reply(null, { fetched: false, sha256: '' }),
+      )
+    },
+    append(call: ServerUnaryCall<AppendRequest, AppendResponse>, reply: sendUnaryData<AppendResponse>) {
+      const id = caller(call)
+      if (typeof id !== 'string') return reply(id)
+      const cancelled = new AbortController()
+      call.on('cancelled', () => cancelled.abort())
+      ports.append(call.request, cancelled.signal).then(
+        (answer) => reply(null, answer),
+        () => reply(null, { outcome: AppendOutcome.APPEND_OUTCOME_UNAVAILABLE, why: 'it broke' }),
       )
     },
   }

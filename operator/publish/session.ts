@@ -5,6 +5,7 @@ import { type Course, LATE, type Phase, SESSION_LIMITS, type SessionNeeds } from
 import { createLane, type Writes } from './lane.ts'
 import { createOutbox, type What } from './outbox.ts'
 import { createQuestions } from './questions.ts'
+import { createRevokes } from './revokes.ts'
 import { encode, type Request, readRequest } from './wire.ts'
 
 export interface Session {
@@ -25,13 +26,15 @@ export function createSession(stream: Writes, needs: SessionNeeds): Session {
   const { now } = needs
   const outbox = createOutbox(needs, now)
   const blobs = createBlobs(outbox.references, needs.blob)
+  const tokenIssuer = (iss: string) => needs.offer()?.projection.issuers.get(iss)?.tokenIssuer
   const questions = createQuestions({
     ask: needs.ask,
     now,
     wake: () => lane.wake(),
-    tokenIssuer: (iss) => needs.offer()?.projection.issuers.get(iss)?.tokenIssuer,
+    tokenIssuer,
     inEffect: (iss) => outbox.inEffect()?.projection.issuers.get(iss)?.sha256,
   })
+  const revokes = createRevokes({ ...needs, tokenIssuer, wake: () => lane.wake() })
   const lane = createLane(stream, () => mostUrgent(course), now)
   const begunAt = now()
   const course: Course = {
@@ -39,6 +42,7 @@ export function createSession(stream: Writes, needs: SessionNeeds): Session {
     outbox,
     blobs,
     questions,
+    revokes,
     lane,
     begunAt,
     phase: 'greeting',
@@ -70,7 +74,7 @@ export function createSession(stream: Writes, needs: SessionNeeds): Session {
 }
 
 function mostUrgent(course: Course): Buffer | undefined {
-  const { phase, recall, outbox, questions, needs, blobs } = course
+  const { phase, recall, outbox, questions, revokes, needs, blobs } = course
   if (phase === 'recalling' && !recall.asked) {
     recall.asked = true
     return RECALL
@@ -83,6 +87,7 @@ function mostUrgent(course: Course): Buffer | undefined {
     outbox.trust() ??
     outbox.freshness() ??
     questions.next() ??
+    revokes.next() ??
     (needs.holding() ? undefined : outbox.snapshot()) ??
     blobs.next()
   )
@@ -151,7 +156,7 @@ function settleRecall(course: Course): void {
 }
 
 function answer(course: Course, request: Exclude<Request, { $case: 'hello' | 'recalled' }>): void {
-  const { needs, outbox, questions, blobs } = course
+  const { needs, outbox, questions, revokes, blobs } = course
   switch (request.$case) {
     case 'ack': {
       const { nonce, held } = request.ack
@@ -171,6 +176,7 @@ function answer(course: Course, request: Exclude<Request, { $case: 'hello' | 're
       questions.asked(request.kidUnknown)
       return
     case 'revoke':
+      revokes.asked(request.revoke)
       return
     case 'want':
       if (blobs.want(request.want.sha256)) return

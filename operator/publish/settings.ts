@@ -1,6 +1,7 @@
 import type { Revocation } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
 import type { Clocks, Report } from '../ports.ts'
 import type { RefreshKeys } from './refresh.ts'
+import type { AppendRevocations } from './revokes.ts'
 
 export interface PublisherConfig {
   readonly trustDomain: string
@@ -29,6 +30,8 @@ export interface PublisherPorts extends Clocks {
   readonly mayVouch: () => boolean
   /** By the leader; on the leader itself, by its own fetcher. */
   readonly refreshKeys: RefreshKeys
+  /** By the leader. */
+  readonly append: AppendRevocations
   /**
    * The fleet remembers what the operator has forgotten. Resolves when log and generations are merged, stored, and were given to
    * `update`; or to why they could not be.

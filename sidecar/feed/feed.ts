@@ -1,4 +1,5 @@
-import type { RefreshKeys } from '../ports.ts'
+import type { Revocation } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
+import type { RefreshKeys, Revoked } from '../ports.ts'
 
 /** Where beliefs come from: files and key sets (standalone.ts), or an operator (operator.ts). */
 export interface Feed {
@@ -9,6 +10,8 @@ export interface Feed {
   /** Reads bundle and key files again now (SIGHUP). */
   reload(signal: AbortSignal): Promise<void>
   readonly refreshKeys: RefreshKeys
+  /** Has every other sidecar deny this, too; standalone there is none. */
+  readonly revoke: (entry: Revocation, signal: AbortSignal) => Promise<Revoked>
   readonly sources: readonly KeySource[]
   /** Why the newest policy is not in use; empty when it is. */
   bundleProblem(): string

@@ -4,6 +4,7 @@ import type { Believe, Installed, Monotonic, Random, Report, Sleep } from '../po
 import type { Feed } from './feed.ts'
 import { createPolicies } from './policies.ts'
 import { createQuestions } from './questions.ts'
+import { createRevokes } from './revokes.ts'
 import { type FeedStream, subscribe } from './subscribe.ts'
 
 export interface OperatorFeedNeeds {
@@ -37,6 +38,7 @@ export function createOperatorFeed(needs: OperatorFeedNeeds): OperatorFeed {
   const { believe, now, sleep, random, report } = needs
   const policies = createPolicies(believe, sleep)
   const questions = createQuestions(sleep)
+  const revokes = createRevokes(sleep)
   const counts = { streams: 0, nacks: 0, refreshes: questions.counts }
   const trust = createTrustTaker(needs)
   let connected = false
@@ -53,6 +55,7 @@ export function createOperatorFeed(needs: OperatorFeedNeeds): OperatorFeed {
         ...needs,
         policies,
         questions,
+        revokes,
         trust: trust.take,
         held,
         heard() {
@@ -75,6 +78,7 @@ export function createOperatorFeed(needs: OperatorFeedNeeds): OperatorFeed {
     sources: [],
     activations: policies.activations,
     bundleProblem: policies.problem,
+    revoke: revokes.ask,
     refreshKeys: (issuer, signal, kid = '') => questions.ask(issuer, kid.slice(0, 256), signal),
     // Nothing can be read before the operator was reached, and that is `run`.
     load: async () => undefined,

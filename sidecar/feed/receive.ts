@@ -9,11 +9,13 @@ import type { Believe, Installed } from '../ports.ts'
 import { createTurns, type InTurn } from '../turns.ts'
 import type { Policies } from './policies.ts'
 import type { Questions } from './questions.ts'
+import type { Revokes } from './revokes.ts'
 
 export interface ReceiverNeeds {
   readonly believe: Believe
   readonly policies: Policies
   readonly questions: Questions
+  readonly revokes: Revokes
   /** Takes a trust bundle into use. */
   readonly trust: (bundle: TrustBundle) => Promise<Installed>
   readonly held: () => Held
@@ -58,7 +60,7 @@ const UNKNOWN: Installed = { ok: false, problems: ['a message that this version 
 
 function takeUnanswered(
   response: Response,
-  { believe, policies, questions, held, heard }: ReceiverNeeds,
+  { believe, policies, questions, revokes, held, heard }: ReceiverNeeds,
   { line, desk }: { readonly line: Line; readonly desk: Desk },
 ): boolean {
   switch (response.$case) {
@@ -72,6 +74,9 @@ function takeUnanswered(
     case 'keysChecked':
       // After whatever the fetch brought.
       desk.later(async () => questions.answered(response.keysChecked))
+      return true
+    case 'revokeAnswer':
+      revokes.answered(response.revokeAnswer)
       return true
     case 'recall':
       for (const revocations of believe.recall())

@@ -88,6 +88,7 @@ export function createStandaloneFeed(config: StandaloneConfig, needs: Standalone
       for (const { issuer } of files) await sourceOf(issuer)?.refresh(signal)
       await inTurn(() => readPolicy(true))
     },
+    revoke: async () => 'stored',
     refreshKeys: async (issuer, signal) => (await sourceOf(issuer)?.refresh(signal)) ?? false,
   }
 }

@@ -62,10 +62,12 @@ export async function subscribe(
   })
   send({ $case: 'hello', hello: { held: needs.held(), version: needs.version } })
   needs.questions.through((kidUnknown) => send({ $case: 'kidUnknown', kidUnknown }))
+  needs.revokes.through((revoke) => send({ $case: 'revoke', revoke }))
   for (const loop of [keepTelling(needs, send, within), watch(needs, end, within)])
     loop.catch(() => undefined)
   const why = await ended
   needs.questions.through(undefined)
+  needs.revokes.through(undefined)
   signal.removeEventListener('abort', stop)
   leave(stream, needs, signal)
   return why

@@ -8,6 +8,7 @@ import { createTurns } from '../turns.ts'
 import { applyDelta, essenceOf, freshnessOf, withFreshness } from './delta.ts'
 import { type Blob, createInstall, type InstallRules, type PreparePolicy } from './install.ts'
 import { createLease, type Lease } from './lease.ts'
+import { joinRevocations, type LocalRevocations } from './local-revocations.ts'
 import { createRevocations, type Revocations } from './revocations.ts'
 import type { Issuer, Snapshot } from './snapshot.ts'
 import { createTrustStore, type TrustStore } from './store.ts'
@@ -25,13 +26,15 @@ export interface FedNeeds {
   readonly rules: InstallRules
   readonly wall: Now
   readonly monotonic: Monotonic
+  /** What this sidecar denies by itself. */
+  readonly local: LocalRevocations
 }
 
 /** Trust that an operator feeds: the same store and the same road into it, and what is pushed between snapshots. */
-export function createFedTrust({ prepare, rules, wall, monotonic }: FedNeeds): FedTrust {
+export function createFedTrust({ prepare, rules, wall, monotonic, local }: FedNeeds): FedTrust {
   const revocations = createRevocations()
   const lease = createLease(monotonic, wall)
-  const store = createTrustStore({ revocations, lease })
+  const store = createTrustStore({ revocations: joinRevocations(revocations, local), lease })
   const road = createSnapshotRoad(store, createInstall(store, prepare, rules))
   return {
     store,

@@ -1,5 +1,6 @@
 import { setTimeout as sleepMs } from 'node:timers/promises'
 import { Server, ServerCredentials } from '@grpc/grpc-js'
+import { AppendOutcome } from '../../contracts/gen/portcullis/fleet/v1/fleet.ts'
 import { createPublisher } from '../../operator/publish/publisher.ts'
 import { PUBLISHER_DEFAULTS } from '../../operator/publish/settings.ts'
 import type { World } from '../../operator/publish/world.ts'
@@ -77,6 +78,10 @@ const publisher = createPublisher(
     report: () => undefined,
     mayVouch: () => true,
     refreshKeys: async () => ({ fetched: false, sha256: '' }),
+    append: async () => ({
+      outcome: AppendOutcome.APPEND_OUTCOME_UNAVAILABLE,
+      why: 'not in this measurement',
+    }),
     recalled: async () => 'not in this measurement',
   },
 )

@@ -6,6 +6,7 @@ import { type KubeObject, keyOf } from '../../../operator/kube/resource.ts'
 import { createStore, type Handler } from '../../../operator/kube/store.ts'
 import type { Watched } from '../../../operator/kube/watch.ts'
 import { type OpenLedger, openLedger } from '../../../operator/ledger/ledger.ts'
+import { createSegmentStore, type OpenLogStore } from '../../../operator/ledger/log-store.ts'
 import type { Pod } from '../../../operator/state/cluster.ts'
 import { createMemoryApi, createTestPorts, type MemoryApi, type TestPorts } from '../ledger/memory-api.ts'
 
@@ -15,6 +16,7 @@ export interface Mirrors extends AsyncDisposable {
   readonly watch: ClusterWatch
   readonly views: Views
   readonly ledger: OpenLedger
+  readonly logs: OpenLogStore
   readonly api: MemoryApi
   readonly ports: TestPorts
   put(kind: Kind, parsed: { readonly metadata: object }): void
@@ -38,13 +40,16 @@ export async function openMirrors(): Promise<Mirrors> {
     const { metadata } = object as unknown as KubeObject
     return { ...object, metadata: { ...metadata, resourceVersion: String(version) } } as T & KubeObject
   }
+  const logs = createSegmentStore(ledger)
+  const views = () => createViews({ watch, ledger, logs, report: ports.report })
   return {
     watch,
     ledger,
+    logs,
     api,
     ports,
-    views: createViews(watch, ledger, ports.report),
-    restart: () => createViews(watch, ledger, ports.report),
+    views: views(),
+    restart: views,
     put: (kind, parsed) => stores.get(kind)?.sink.upsert(stamped({ metadata: parsed.metadata, parsed })),
     take: (kind, parsed) =>
       stores.get(kind)?.sink.remove(stamped({ metadata: parsed.metadata }) as unknown as KubeObject),

@@ -5,6 +5,7 @@ import { writtenHead, writtenSegment, writtenTable } from '../../../operator/led
 import { createPublisher } from '../../../operator/publish/publisher.ts'
 import { PUBLISHER_DEFAULTS } from '../../../operator/publish/settings.ts'
 import type { Segment } from '../../../operator/state/revocation-segments.ts'
+import { NOWHERE } from '../publish/stage.ts'
 import { accessPolicy, pod, revocation, tokenIssuer } from '../state/objects.ts'
 import { type Mirrors, openMirrors } from './mirrors.ts'
 
@@ -149,6 +150,7 @@ describe('a database that is older than what was read of it', () => {
       {
         ...mirrors.ports,
         mayVouch: () => true,
+        append: async () => NOWHERE,
         refreshKeys: async () => ({ fetched: false, sha256: '' }),
         recalled: async () => undefined,
       },

@@ -12,7 +12,7 @@ import {
 } from '../../../operator/publish/aggregate.ts'
 import { createFleet, type FleetPorts, type Method } from '../../../operator/publish/fleet.ts'
 import { pod, uidOf } from '../state/objects.ts'
-import { eventually, peerOf, podId, sleep, TRUST_DOMAIN } from './stage.ts'
+import { eventually, NOWHERE, peerOf, podId, sleep, TRUST_DOMAIN } from './stage.ts'
 
 const state = (name: string, more: Partial<SidecarState> = {}): SidecarState => ({
   podUid: uidOf(`shop/${name}`),
@@ -149,6 +149,7 @@ async function openReplica(more: Partial<FleetPorts> = {}) {
     callLeader: async () => {
       throw new Error('nobody leads')
     },
+    append: async ({ podUid }) => ({ ...NOWHERE, why: podUid }),
     fetchKeys: async (issuer, kid) => ({ fetched: true, sha256: `${issuer} ${kid}` }),
     own: () => [],
     revision: () => 0,
@@ -208,6 +209,7 @@ describe('replicas among themselves', () => {
       leads: () => false,
       callLeader: (method, request) => client.call(method, request),
       fetchKeys: async () => ({ fetched: false, sha256: '' }),
+      append: async () => NOWHERE,
       own: () => own,
       revision: () => revision,
       position: () => position,

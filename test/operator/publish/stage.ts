@@ -6,6 +6,7 @@ import {
   type SubscribeRequest,
   type SubscribeResponse,
 } from '../../../contracts/gen/portcullis/feed/v1/feed.ts'
+import { AppendOutcome, type AppendResponse } from '../../../contracts/gen/portcullis/fleet/v1/fleet.ts'
 import type { TrustBundle } from '../../../contracts/gen/portcullis/identity/v1/identity.ts'
 import { parseSpiffeId } from '../../../contracts/spiffe.ts'
 import type { Sleep } from '../../../operator/ports.ts'
@@ -61,6 +62,12 @@ export interface Facts {
   readonly blobs?: ReadonlyMap<string, Buffer>
 }
 
+/** No replica leads. */
+export const NOWHERE: AppendResponse = {
+  outcome: AppendOutcome.APPEND_OUTCOME_UNAVAILABLE,
+  why: 'no replica leads',
+}
+
 /** For tests in which nobody asks for files. */
 const ANY_FILE = (): Buffer => Buffer.alloc(1)
 
@@ -98,6 +105,7 @@ export async function openStage({ config, ports }: StageOptions = {}) {
       sleep,
       report: (event, facts) => reports.push({ event, facts }),
       mayVouch: () => true,
+      append: async () => NOWHERE,
       refreshKeys: async () => ({ fetched: false, sha256: '' }),
       recalled: async () => 'nobody keeps it',
       ...ports,

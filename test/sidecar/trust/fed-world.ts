@@ -7,6 +7,7 @@ import { createSigners, type Signers } from '../../../sidecar/policy/signature.t
 import type { Monotonic, Now } from '../../../sidecar/ports.ts'
 import { createFedTrust, type FedTrust } from '../../../sidecar/trust/fed.ts'
 import type { PreparePolicy } from '../../../sidecar/trust/install.ts'
+import { createLocalRevocations, type LocalRevocations } from '../../../sidecar/trust/local-revocations.ts'
 import { AUDIENCE } from '../../fixtures/tokens.ts'
 import { INVOICES, policyMessage, preparePolicy, type Stated, snapshotMessage } from './beliefs.ts'
 
@@ -66,6 +67,7 @@ export function withheldSnapshot(generation: number, why: string): Snapshot {
 }
 
 export interface OpenFed extends FedTrust {
+  readonly local: LocalRevocations
   readonly signers: Signers
 }
 
@@ -77,11 +79,13 @@ export function openFed(
   const use = signers.read([SIGNER.key])
   if (typeof use !== 'function') throw new Error(use.join())
   use()
+  const local = createLocalRevocations()
   const fed = createFedTrust({
     prepare,
+    local,
     rules: { signatureProblem: signers.problem },
     wall: clocks.wall ?? Date.now,
     monotonic: clocks.monotonic ?? (() => performance.now()),
   })
-  return { ...fed, signers }
+  return { ...fed, local, signers }
 }

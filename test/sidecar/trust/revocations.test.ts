@@ -251,6 +251,19 @@ describe('a full set', () => {
   })
 })
 
+test('000-24: whatever five million subjects had been given before a moment is denied by one record', () => {
+  const moment = { issuedBeforeMs: AT }
+  const revocations = holding(entry('r', { $case: 'everything', everything: true }, moment))
+  expect(revocations.size).toBe(1)
+  const people = 5_000_000
+  for (let person = 0; person < people; person += 97) {
+    const who = caller({ subject: `user-${person}`, jti: `j-${person}` })
+    if (revocations.against(who, token(`s-${person}`), AT) !== 'revoked_issued_before')
+      throw new Error(`user-${person} still gets in`)
+  }
+  expect(revocations.against(caller({ issuedAt: S + 1 }), token(), AT + 1_000)).toBeUndefined()
+})
+
 test('what has expired goes by itself, but not so early that a clock correction brings a token back', () => {
   const revocations = holding(
     entry('a', { $case: 'sub', sub: 'alice' }, { expiresAtMs: AT + 1_000 }),
