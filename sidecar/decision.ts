@@ -36,7 +36,7 @@ export interface Decided {
   readonly elapsedMs: number
 }
 
-/** What each reason means outside. `error` is the code of RFC 6750 section 3.1 or RFC 9449 section 12.2, if the challenge carries one. */
+/** What each reason means outside. `error` is the code of RFC 6750 section 3.1, RFC 9449 section 12.2 or RFC 9470 section 3, if the challenge carries one. */
 export interface Meaning {
   readonly status: 400 | 401 | 403 | 404 | 503
   readonly error?:
@@ -45,6 +45,7 @@ export interface Meaning {
     | 'insufficient_scope'
     | 'invalid_dpop_proof'
     | 'use_dpop_nonce'
+    | 'insufficient_user_authentication'
 }
 
 const NO_CREDENTIALS: Meaning = { status: 401 }
@@ -142,7 +143,7 @@ export const MEANING = {
   replay_store_unavailable: UNKNOWABLE,
   insufficient_scope: { status: 403, error: 'insufficient_scope' },
   rar_mismatch: FORBIDDEN,
-  step_up_required: NO_CREDENTIALS,
+  step_up_required: { status: 401, error: 'insufficient_user_authentication' },
   policy_denied: FORBIDDEN,
   tenant_mismatch: HIDDEN,
   not_owner: FORBIDDEN,
@@ -190,8 +191,8 @@ export function denied(outcome: object): outcome is Denial {
   return 'kind' in outcome && outcome.kind === 'deny'
 }
 
-/** HTTP status of a denial: 404 where policy hides existence (RFC 9110 section 15.5.4), else the table's. */
+/** HTTP status of a denial: 404 where policy hides existence (RFC 9110 section 15.5.4), whatever it says besides; else the table's. */
 export function statusOf(denial: Denial): Meaning['status'] {
   const { status } = MEANING[denial.reason]
-  return denial.hidden && status === 403 ? 404 : status
+  return denial.hidden && status !== 503 ? 404 : status
 }

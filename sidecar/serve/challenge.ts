@@ -28,11 +28,20 @@ export interface Asker {
   /** Whether proofs can be checked here. */
   readonly takesProofs?: boolean
   readonly nonce?: string | undefined
+  /** How the user would have to have authenticated for this action. */
+  readonly stepUp?: StepUp | undefined
+}
+
+export interface StepUp {
+  /** The one liked best first. */
+  readonly acrValues: readonly string[]
+  /** Seconds; 0 for any. */
+  readonly maxAuthAgeS: number
 }
 
 /**
  * Status, challenge and text for a denial. `WWW-Authenticate` follows RFC 6750 section 3 and RFC 9449 section 7.1: no error code when no
- * credential was presented, the needed scope with `insufficient_scope`, the code under the scheme that was used, and of the other one
+ * credential was presented, the needed scope with `insufficient_scope`, the needed authentication (RFC 9470 section 3), the code under the scheme that was used, and of the other one
  * only that it is there. With `use_dpop_nonce` goes exactly one `DPoP-Nonce` (RFC 9449 section 9).
  */
 export function faceOf(denial: Denial, action: string, asker: Asker = {}): Face {
@@ -59,13 +68,24 @@ function headersFor(denial: Denial, { status, action, asker }: Refused): Face['h
   const ofProof = error === 'invalid_dpop_proof' || error === 'use_dpop_nonce'
   const scheme = ofProof ? 'dpop' : (asker.scheme ?? 'bearer')
   const scope = error === 'insufficient_scope' ? `scope="${action}"` : ''
+  const stepUp = error === 'insufficient_user_authentication' ? stepUpParameters(asker.stepUp) : []
   const code = error === undefined ? '' : `error="${error}"`
   const algorithms = asker.takesProofs ? PROOF_ALGORITHMS : ''
   const nonce = error === 'use_dpop_nonce' && asker.nonce !== undefined ? [nonceLine(asker.nonce)] : []
-  if (scheme === 'dpop') return [challenge('DPoP', code, scope, algorithms), ...nonce]
+  if (scheme === 'dpop') return [challenge('DPoP', code, scope, ...stepUp, algorithms), ...nonce]
   // What else would do is said where the credential itself is what is missing or wrong.
   const other = algorithms !== '' && scope === '' ? [challenge('DPoP', algorithms)] : []
-  return [challenge('Bearer', code, scope), ...other]
+  return [challenge('Bearer', code, scope, ...stepUp), ...other]
+}
+
+// Where a rule and not the route asks for it, there is nothing to say but that it is needed.
+function stepUpParameters(stepUp: StepUp | undefined): readonly string[] {
+  if (!stepUp) return []
+  const { acrValues, maxAuthAgeS } = stepUp
+  return [
+    acrValues.length > 0 ? `acr_values="${acrValues.join(' ')}"` : '',
+    maxAuthAgeS > 0 ? `max_age="${maxAuthAgeS}"` : '',
+  ]
 }
 
 function nonceLine(nonce: string): Face['headers'][number] {

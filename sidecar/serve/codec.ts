@@ -211,7 +211,7 @@ function outcomeOf(outcome: Outcome, action: string): NonNullable<CheckResponse[
   }
   return {
     $case: 'deny',
-    deny: { client: clientMessage(faceOf(denial, action, askerOf(outcome))), diagnostic },
+    deny: { client: clientMessage(faceOf(denial, action, askerOf(outcome, action))), diagnostic },
   }
 }
 
@@ -244,7 +244,8 @@ function headerMessages(headers: Face['headers']) {
   return headers.map(({ name, value }) => ({ name, value: Buffer.from(value) }))
 }
 
-function askerOf({ scheme, nonce, trust }: Outcome): Asker {
+function askerOf({ scheme, nonce, trust }: Outcome, action: string): Asker {
   // Without the URL under which we are called no proof can be checked, so none is asked for.
-  return { scheme, nonce, takesProofs: trust?.tokens.edge.baseUrl !== undefined }
+  const takesProofs = trust?.tokens.edge.baseUrl !== undefined
+  return { scheme, nonce, takesProofs, stepUp: trust?.tokens.requirements(action) }
 }

@@ -49,17 +49,18 @@ export interface FedPlan {
   readonly silent?: boolean
 }
 
+async function openFloor() {
+  const bundle = await readBundle(resolve(import.meta.dirname, '../../policies/bundle'))
+  return prepareBundle(bundle, FLOOR_ENTRYPOINT, engineLimits(64 * 1024 * 1024))
+}
+
 /** Snapshot 5, an empty log at 10, and a heartbeat just now. */
 export async function openFedArena({ refresh, first, silent }: FedPlan = {}): Promise<FedArena> {
   let mono = 1_000
   let wall = AT_S * 1000
   const fed = openFed({ monotonic: () => mono, wall: () => wall })
   const { believe, store } = fed
-  const floor = await prepareBundle(
-    await readBundle(resolve(import.meta.dirname, '../../policies/bundle')),
-    FLOOR_ENTRYPOINT,
-    engineLimits(64 * 1024 * 1024),
-  )
+  const floor = await openFloor()
   const keys = createKeys({
     refresh: (...question) => (refresh ? refresh(() => arena)(...question) : Promise.resolve(false)),
     installed: store.installed,

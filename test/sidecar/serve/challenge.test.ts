@@ -1,14 +1,14 @@
 // One face a status: whoever is refused learns the status and what RFC 6750 makes us say, and nothing else.
 import { describe, expect, test } from 'vitest'
 import { deny, denyByRules, denyRequest, MEANING, type Reason, statusOf } from '../../../sidecar/decision.ts'
-import { faceOf } from '../../../sidecar/serve/challenge.ts'
+import { faceOf, type StepUp } from '../../../sidecar/serve/challenge.ts'
 
 const REASONS = Object.keys(MEANING) as Reason[]
 const challenge = (value: string) => [{ name: 'www-authenticate', value }]
 
 test.each<readonly [reason: Reason, status: number, headers: unknown]>([
   ['token_missing', 401, challenge('Bearer')],
-  ['step_up_required', 401, challenge('Bearer')],
+  ['step_up_required', 401, challenge('Bearer error="insufficient_user_authentication"')],
   ['expired', 401, challenge('Bearer error="invalid_token"')],
   ['sig_invalid', 401, challenge('Bearer error="invalid_token"')],
   ['auth_multiple', 400, challenge('Bearer error="invalid_request"')],
@@ -58,6 +58,8 @@ test.each<readonly [reason: Reason, hidden: boolean, status: number]>([
   ['policy_denied', false, 403],
   ['policy_denied', true, 404],
   ['insufficient_scope', true, 404],
+  ['step_up_required', false, 401],
+  ['step_up_required', true, 404],
   ['tenant_mismatch', false, 404],
   ['tenant_mismatch', true, 404],
 ])('a denial for %s with hidden %s is %i', (reason, hidden, status) => {
@@ -66,7 +68,7 @@ test.each<readonly [reason: Reason, hidden: boolean, status: number]>([
 
 test('what is hidden has one face, whatever the reason: existence cannot be told from it', () => {
   const faces = (
-    ['policy_denied', 'not_owner', 'insufficient_scope', 'tenant_mismatch', 'role_missing'] as const
+    ['policy_denied', 'not_owner', 'insufficient_scope', 'tenant_mismatch', 'step_up_required'] as const
   ).map((reason) => JSON.stringify(faceOf(denyByRules(reason, [reason], true), 'invoice:read')))
   expect(new Set(faces).size).toBe(1)
 })
@@ -79,4 +81,27 @@ test.each(REASONS)('the plain denial for %s is one frozen object', (reason) => {
   expect(deny(reason)).toBe(deny(reason))
   expect(Object.isFrozen(deny(reason))).toBe(true)
   expect(Object.isFrozen(deny(reason).ruleIds)).toBe(true)
+})
+
+describe('A6: the challenge of a step-up says what would do (RFC 9470 section 3)', () => {
+  const told = (stepUp: StepUp, scheme: 'bearer' | 'dpop' = 'bearer') =>
+    faceOf(deny('step_up_required'), 'payment:create', { scheme, stepUp }).headers
+
+  test.each<readonly [stepUp: StepUp, parameters: string]>([
+    [{ acrValues: [], maxAuthAgeS: 0 }, ''],
+    [{ acrValues: ['gold'], maxAuthAgeS: 0 }, ', acr_values="gold"'],
+    [{ acrValues: ['urn:x:gold', 'silver'], maxAuthAgeS: 0 }, ', acr_values="urn:x:gold silver"'],
+    [{ acrValues: [], maxAuthAgeS: 300 }, ', max_age="300"'],
+    [{ acrValues: ['gold'], maxAuthAgeS: 5 }, ', acr_values="gold", max_age="5"'],
+  ])('%j', (stepUp, parameters) => {
+    const code = 'error="insufficient_user_authentication"'
+    expect(told(stepUp)).toEqual(challenge(`Bearer ${code}${parameters}`))
+    expect(told(stepUp, 'dpop')).toEqual(challenge(`DPoP ${code}${parameters}`))
+  })
+
+  test('no other refusal says how to authenticate', () => {
+    const stepUp = { acrValues: ['gold'], maxAuthAgeS: 5 }
+    for (const reason of REASONS.filter((one) => one !== 'step_up_required'))
+      expect(JSON.stringify(faceOf(deny(reason), 'x', { stepUp }))).not.toMatch(/acr_values|max_age/)
+  })
 })
