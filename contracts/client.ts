@@ -12,6 +12,7 @@ export type {
   Denial,
   DenialCause,
   Diagnostic,
+  HeaderText,
   Principal,
 } from './client/answer.ts'
 export type { HttpQuestion, HttpRequest } from './client/http.ts'
@@ -99,7 +100,8 @@ export function isAllowance(value: unknown): value is Allowance {
 
 /**
  * The part of a question that the HTTP request holds: the `Authorization` and `DPoP` lines as received (order and
- * duplicates kept), method, original URL, and the client certificate when the connection is TLS with one.
+ * duplicates kept), method, original URL, and the client certificate when the connection is TLS with one. What a proxy says
+ * of its client's certificate (`X-Forwarded-Client-Cert`, `Client-Cert`) goes with it only where TLS has verified the proxy.
  * For Fastify give `request.raw`. Throws a TypeError when `rawHeaders` is missing.
  */
 export function fromHttp(request: HttpRequest): HttpQuestion {

@@ -121,8 +121,7 @@ function membersOf(document: Uint8Array): readonly Jwk[] | string {
 
 const PRIVATE_MEMBERS = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'priv'] as const
 
-/** Why this key must never have been shown: it is private or symmetric (RFC 7518 section 6). */
-export function leakedSecret(jwk: Jwk): string | undefined {
+function leakedSecret(jwk: Jwk): string | undefined {
   if (jwk['kty'] === 'oct' || Object.hasOwn(jwk, 'k'))
     return 'publishes a symmetric key; withdraw it and rotate'
   const member = PRIVATE_MEMBERS.find((name) => Object.hasOwn(jwk, name))
@@ -149,12 +148,17 @@ function importKey(jwk: Jwk, allowed: ReadonlySet<Algorithm>): VerificationKey |
   }
 }
 
+/** Whether a key may be shown by its holder at all: nothing secret in it (RFC 7518 section 6), and meant for signatures. */
+export function isShowable(jwk: Jwk): boolean {
+  return leakedSecret(jwk) === undefined && wrongPurpose(jwk) === undefined
+}
+
 /**
  * A public key that its holder shows by itself (RFC 9449 section 4.2, `jwk`), for exactly this algorithm. Its size is the caller's to
  * bound. `undefined`: it holds a secret, is weak, or is meant for something else. Members that make no difference to it are not read.
  */
 export function importShownKey(jwk: Jwk, algorithm: Algorithm): VerificationKey['verify'] | undefined {
-  if (leakedSecret(jwk) || wrongPurpose(jwk) || !suits(algorithm, jwk)) return undefined
+  if (!isShowable(jwk) || !suits(algorithm, jwk)) return undefined
   if (jwk['kty'] === 'RSA' ? rsaWeakness(jwk) : curveWeakness(jwk, algorithm)) return undefined
   try {
     return verifierFor(algorithm, createPublicKey({ key: publicPart(jwk), format: 'jwk' }))

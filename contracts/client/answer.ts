@@ -19,6 +19,8 @@ export interface Allowance {
   readonly principal: Principal
   /** Rules that allowed, as the policy names them. */
   readonly ruleIds: readonly string[]
+  /** Lines for the response to the caller, such as `DPoP-Nonce` (RFC 9449 section 8.2); the guard sends them by itself. */
+  readonly headers: readonly HeaderText[]
   /** Finds this decision in the sidecar's decision log. */
   readonly decisionId: string
   readonly policyRevision: string
@@ -66,11 +68,17 @@ export type DenialCause =
   | 'not_found'
   | 'undeclared'
 
+/** A header line, ready to send. */
+export interface HeaderText {
+  readonly name: string
+  readonly value: string
+}
+
 /** Safe to hand to the caller verbatim. */
 export interface ClientPart {
   /** HTTP status: 400, 401, 403, 404 or 503. */
   readonly status: number
-  readonly headers: readonly { readonly name: string; readonly value: string }[]
+  readonly headers: readonly HeaderText[]
   readonly text: string
   /** The same refusal as a gRPC status code. */
   readonly grpcStatus: number
@@ -90,7 +98,7 @@ const STATUSES: ReadonlySet<number> = new Set([400, 401, 403, 404, 503])
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 /** RFC 9110 section 5.5 without obs-text edges: nothing that could start another header line. */
 const FIELD_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
-/** A denial has no say in how its message is framed (RFC 9112 section 6) nor in the caller's cookies. */
+/** An answer has no say in how its message is framed (RFC 9112 section 6) nor in the caller's cookies. */
 const NOT_OURS: ReadonlySet<string> = new Set([
   'connection',
   'content-length',
@@ -150,7 +158,9 @@ export function readAnswer(bytes: Uint8Array): Decision {
     return refuse('invalid_answer', 'an allowance for nobody')
   if (answer.decisionId === '') return refuse('invalid_answer', 'an allowance without decision id')
   if (answer.policyRevision === '') return refuse('invalid_answer', 'an allowance without policy revision')
-  return mint(answer, principal, outcome.allow.ruleIds)
+  const headers = readHeaders(outcome.allow.headers)
+  if (headers === undefined) return refuse('invalid_answer', 'an allowance whose header lines cannot be sent')
+  return mint(answer, { principal, ruleIds: outcome.allow.ruleIds, headers })
 }
 
 /** A denial made on this side of the socket: 404 for what is not there, 503 for everything else. */
@@ -169,13 +179,15 @@ function decode(bytes: Uint8Array): CheckResponse | undefined {
   }
 }
 
-function mint(answer: CheckResponse, principal: Principal, ruleIds: readonly string[]): Allowance {
+function mint(
+  answer: CheckResponse,
+  granted: Pick<Allowance, 'principal' | 'ruleIds' | 'headers'>,
+): Allowance {
   const { decisionId, policyRevision, trustGeneration } = answer
   // The only `as` to an Allowance: the brand exists in the type alone, its runtime half is the WeakSet.
   const allowance = freezeDeep({
     kind: 'allow',
-    principal,
-    ruleIds,
+    ...granted,
     decisionId,
     policyRevision,
     trustGeneration,
@@ -205,15 +217,16 @@ function readDenial(
 /** A refusal that reads as a success (status 200, `OK`), or that splits the response, is none. */
 function readClient(part: WireClient | undefined): ClientPart | undefined {
   if (part === undefined || !STATUSES.has(part.status) || part.grpcStatus === grpc.OK) return undefined
-  const headers = part.headers.map(({ name, value }) => ({
-    name,
-    value: Buffer.from(value).toString('latin1'),
-  }))
-  const forwardable = headers.every(
+  const headers = readHeaders(part.headers)
+  return headers && { status: part.status, headers, text: part.text, grpcStatus: part.grpcStatus }
+}
+
+function readHeaders(lines: WireClient['headers']): readonly HeaderText[] | undefined {
+  const headers = lines.map(({ name, value }) => ({ name, value: Buffer.from(value).toString('latin1') }))
+  return headers.every(
     ({ name, value }) => TOKEN.test(name) && FIELD_VALUE.test(value) && !NOT_OURS.has(name.toLowerCase()),
   )
-  return forwardable
-    ? { status: part.status, headers, text: part.text, grpcStatus: part.grpcStatus }
+    ? headers
     : undefined
 }
 

@@ -23,9 +23,10 @@ const UNKNOWN: Field = { type: 'any', slot: 'many' }
 
 const PRINCIPAL: Shape = { 1: text(1), 2: text(2), 3: text(3), 4: text(4), 5: texts, 6: texts, 7: count(7) }
 const HEADER: Shape = { 1: text(1), 2: text(2) }
+const HEADERS: Field = { type: WireType.LengthDelimited, slot: 'many', shape: HEADER }
 const CLIENT: Shape = {
   1: count(1),
-  2: { type: WireType.LengthDelimited, slot: 'many', shape: HEADER },
+  2: HEADERS,
   3: text(3),
   4: count(4),
 }
@@ -33,7 +34,7 @@ const DIAGNOSTIC: Shape = { 1: count(1), 2: texts, 3: text(3) }
 const OUTCOME = 1
 /** `CheckResponse` of authorizer.proto. A field added there is unknown here and skipped: newer sidecars are understood. */
 const CHECK_RESPONSE: Shape = {
-  1: once(OUTCOME, { 1: once(1, PRINCIPAL), 2: texts }),
+  1: once(OUTCOME, { 1: once(1, PRINCIPAL), 2: texts, 3: HEADERS }),
   2: once(OUTCOME, { 1: once(1, CLIENT), 2: once(2, DIAGNOSTIC) }),
   10: text(10),
   11: text(11),

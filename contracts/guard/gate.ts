@@ -40,6 +40,8 @@ export function createGate(passages: Passages): Gate {
     const admission = await route.admit(req, raw, params)
     passages.mark(response, admission.kind === 'deny' ? 'denied' : admission.passage)
     if (admission.kind === 'deny') passages.denied(admission, raw)
+    // Before the handler runs, which may still say otherwise.
+    else for (const { name, value } of admission.headers) response.setHeader(name, value)
     return admission
   }
 

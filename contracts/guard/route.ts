@@ -59,6 +59,8 @@ export interface GuardedRoute<Req, Res> {
 export interface Admitted<Res> {
   readonly kind: 'admitted'
   readonly passage: Extract<Passage, 'checked' | 'open'>
+  /** Lines of the response that the sidecar asks for. */
+  readonly headers: Allowance['headers']
   readonly run: (res: Res) => unknown
 }
 
@@ -94,9 +96,9 @@ export function declareRoute<Value, Req, Res>(
     const decision = await ask(needs, raw, { action, facts: loaded ?? undefined })
     if (!isAllowance(decision)) return refusalOf(decision)
     if (loaded === undefined || loaded === null) return refuse('not_found', 'load found nothing')
-    const { principal } = decision
+    const { principal, headers } = decision
     const granted = Object.freeze({ resource: loaded.value, principal, params, allowance: decision })
-    return { kind: 'admitted', passage: 'checked', run: (res) => handler(req, res, granted) }
+    return { kind: 'admitted', passage: 'checked', headers, run: (res) => handler(req, res, granted) }
   }
 
   return Object.freeze({ action, admit })
@@ -111,6 +113,7 @@ export function declareOpen<Req, Res>(declaration: OpenDeclaration<Req, Res>): G
     admit: async (req: Req, _raw: HttpRequest, params: Params): Promise<Admitted<Res>> => ({
       kind: 'admitted',
       passage: 'open',
+      headers: [],
       run: (res) => handler(req, res, params),
     }),
   })

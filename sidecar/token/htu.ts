@@ -51,8 +51,10 @@ function normalName(host: string): string | undefined {
 
 // RFC 5891: only what is a U-label already. Anything that would have to be mapped first (full width, capitals) is another spelling.
 function aLabels(host: string): string {
-  return host === host.normalize('NFKC').toLowerCase() && !/[\s%]/.test(host) ? domainToASCII(host) : ''
+  return LETTERS.test(host) && host === host.normalize('NFKC').toLowerCase() ? domainToASCII(host) : ''
 }
+
+const LETTERS = /^[\p{L}\p{M}\p{Nd}.-]+$/u
 
 const SIMPLE = /^(?:\/[A-Za-z0-9_~!$&'()*+,;=:@-][A-Za-z0-9._~!$&'()*+,;=:@-]*)+\/?$/
 

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto'
-import { ALGORITHMS, type Algorithm, algorithmNamed, leakedSecret } from '../../contracts/jwks.ts'
+import { ALGORITHMS, type Algorithm, algorithmNamed, isShowable } from '../../contracts/jwks.ts'
 import { type Denial, deny } from '../decision.ts'
 import type { Json, JsonObject } from '../request.ts'
 import { parseObject } from './json.ts'
@@ -51,7 +51,7 @@ function objectIn(segment: string): JsonObject | undefined {
 }
 
 function isPublicJwk(jwk: Json | undefined): jwk is JsonObject {
-  return typeof jwk === 'object' && jwk !== null && !isList(jwk) && leakedSecret(jwk) === undefined
+  return typeof jwk === 'object' && jwk !== null && !isList(jwk) && isShowable(jwk)
 }
 
 function isList(value: Json): value is readonly Json[] {
