@@ -23,6 +23,7 @@ generate: $(INSTALLED) toolchain ## contracts/gen, compiled policies, CRDs, char
 	@cd contracts && buf lint && buf generate
 	@node policies/build.ts && node test/policies/hostile.ts
 	@node contracts/crd/generate/generate.ts && node contracts/values/generate.ts
+	@node test/reference/generate.ts
 
 build: $(INSTALLED) ## dist/: what an image ships
 	@rm -rf dist && tsc -p tsconfig.build.json
