@@ -34,7 +34,10 @@ export default defineConfig({
         hookTimeout: 1_800_000,
         fileParallelism: false,
       }),
-      project('process', ['test/process/**/*.test.ts'], { ...patient, fileParallelism: false }),
+      project('process', ['test/process/**/*.test.ts', 'test/faults/**/*.test.ts'], {
+        ...patient,
+        fileParallelism: false,
+      }),
     ],
   },
 })
