@@ -54,8 +54,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'leaves',
     'contracts',
   ],
-  // The strict JSON reader is the token's.
-  'sidecar/identity': ['sidecar/token', 'leaves', 'contracts'],
+  'sidecar/identity': ['leaves', 'contracts'],
   'sidecar/assemble': ['*'],
   'sidecar/main': ['*'],
   // The build's own recipe, which the operator runs, too.

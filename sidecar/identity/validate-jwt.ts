@@ -1,6 +1,6 @@
+import { parseObject } from '../../contracts/json.ts'
 import { parseSpiffeId } from '../../contracts/spiffe.ts'
 import type { JsonObject, Moment } from '../request.ts'
-import { parseObject } from '../token/json.ts'
 import { isJwtSvidAlgorithm } from './jwt-keys.ts'
 import type { Trust } from './trust.ts'
 

@@ -1,9 +1,9 @@
 import { hash } from 'node:crypto'
+import { parseObject } from '../../contracts/json.ts'
 import { ALGORITHMS, type Algorithm, algorithmNamed, isShowable } from '../../contracts/jwks.ts'
+import { DOT, decode, has, JWE_ONLY, mediaType, misshapen } from '../../contracts/jws.ts'
 import { type Denial, deny } from '../decision.ts'
 import type { Json, JsonObject } from '../request.ts'
-import { parseObject } from './json.ts'
-import { DOT, decode, has, JWE_ONLY, mediaType, misshapen } from './jwt.ts'
 
 /** Bytes of a DPoP proof. */
 export const MAX_PROOF_BYTES = 4 * 1024

@@ -1,4 +1,5 @@
 import type { VerificationKey } from '../../contracts/jwks.ts'
+import type { JoseHeader } from '../../contracts/jws.ts'
 import { type Denial, denied, deny, type Reason } from '../decision.ts'
 import type { JsonObject, Moment } from '../request.ts'
 import type { Issuer, Snapshot } from '../trust/snapshot.ts'
@@ -14,7 +15,7 @@ import {
   type Profile,
   type ProfileName,
 } from './evidence.ts'
-import { type HeaderMemo, type JoseHeader, type ParsedJwt, parseJwt, rememberHeader } from './jwt.ts'
+import { type HeaderMemo, type ParsedJwt, parseJwt, rememberHeader } from './jwt.ts'
 import { PROFILES } from './profiles.ts'
 
 /** A token of a believed issuer that passed every check of one profile. Made here only. */

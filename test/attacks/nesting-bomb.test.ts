@@ -1,5 +1,5 @@
 import { describe } from 'vitest'
-import { MAX_DEPTH } from '../../sidecar/token/json.ts'
+import { MAX_DEPTH } from '../../contracts/json.ts'
 import { signingKey } from '../fixtures/keys.ts'
 import { goodClaims, goodHeader } from '../fixtures/tokens.ts'
 import { AT_S, admits, openArena, refuses } from './arena.ts'

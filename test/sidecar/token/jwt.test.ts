@@ -1,12 +1,7 @@
 import { expect, test } from 'vitest'
+import type { JoseHeader } from '../../../contracts/jws.ts'
 import { denied } from '../../../sidecar/decision.ts'
-import {
-  type HeaderMemo,
-  type JoseHeader,
-  MAX_TOKEN_BYTES,
-  parseJwt,
-  rememberHeader,
-} from '../../../sidecar/token/jwt.ts'
+import { type HeaderMemo, MAX_TOKEN_BYTES, parseJwt, rememberHeader } from '../../../sidecar/token/jwt.ts'
 
 const FORGETFUL: HeaderMemo = { get: () => undefined, keep: () => undefined }
 const b64 = (text: string | Buffer) => Buffer.from(text).toString('base64url')

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { MAX_DEPTH, parseObject } from '../../../sidecar/token/json.ts'
+import { MAX_DEPTH, parseObject } from '../../contracts/json.ts'
 
 const read = (text: string | Buffer) => {
   const parsed = parseObject(typeof text === 'string' ? Buffer.from(text) : text)

@@ -1,11 +1,13 @@
 import { isUtf8 } from 'node:buffer'
-import type { Reason } from '../decision.ts'
-import type { JsonObject } from '../request.ts'
+
+export type Json = string | number | boolean | null | readonly Json[] | { readonly [name: string]: Json }
+export type JsonObject = { readonly [name: string]: Json }
 
 /** Deepest nesting of a header or claim set. */
 export const MAX_DEPTH = 16
 
-type JsonFault = Extract<Reason, 'json_invalid' | 'json_duplicate' | 'json_depth'>
+/** Reasons of a decision, too. */
+export type JsonFault = 'json_invalid' | 'json_duplicate' | 'json_depth'
 
 /** A JSON object and the text it was read from. */
 export interface ParsedObject {
