@@ -1,16 +1,10 @@
-import { lookup as resolve } from 'node:dns/promises'
 import { get as httpGet, type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
 import { get as httpsGet } from 'node:https'
-import { isIP, type LookupFunction } from 'node:net'
-import { reachOf } from './fetch/addresses.ts'
+import { allowedAddress, allowedUrl, JSON_TYPE, pinned, type RoadRules, readBody } from './fetch/road.ts'
 import { parseTime } from './time.ts'
 
 /** What one GET may do. */
-export interface FetchRules {
-  /** Plain http, and addresses of the loopback. */
-  readonly insecureLoopback: boolean
-  /** RFC 1918, ULA and carrier-grade NAT addresses: identity providers inside the cluster. */
-  readonly privateAddresses: boolean
+export interface FetchRules extends RoadRules {
   readonly maxBytes: number
   /** Certificate authorities to trust in place of the system's, PEM. */
   readonly ca?: string
@@ -38,7 +32,7 @@ export class WrongStatus extends Error {
 
 const TOTAL_MS = 5_000
 const TYPES = {
-  json: /^application\/(?:json|jwk-set\+json|[a-z0-9.+-]+\+json)\s*(?:;|$)/i,
+  json: JSON_TYPE,
   gzip: /^application\/(?:gzip|x-gzip|x-tar|octet-stream|vnd\.openpolicyagent\.bundles)\s*(?:;|$)/i,
 } as const
 const ETAG_LENGTH = 256
@@ -75,47 +69,6 @@ export async function fetchVersion(text: string, rules: FetchRules, signal: Abor
   }
 }
 
-function allowedUrl(text: string, rules: FetchRules): URL {
-  const url = URL.canParse(text) ? new URL(text) : undefined
-  if (!url) throw new Error(`${text}: not a URL`)
-  if (url.username || url.password) throw new Error(`${url.origin}: a URL with credentials is refused`)
-  if (url.protocol === 'https:') return url
-  if (url.protocol === 'http:' && rules.insecureLoopback) return url
-  throw new Error(
-    `${text}: only https is allowed; plain http needs allowInsecureLoopback and a loopback address`,
-  )
-}
-
-async function allowedAddress(url: URL, rules: FetchRules, signal: AbortSignal): Promise<string> {
-  const host = url.hostname.replace(/^\[|\]$/g, '')
-  const address = isIP(host) ? host : await resolved(host, signal)
-  const reach = reachOf(address)
-  const allowed =
-    reach === 'public'
-      ? url.protocol === 'https:'
-      : (reach === 'loopback' && rules.insecureLoopback) ||
-        (reach === 'private' && rules.privateAddresses && url.protocol === 'https:')
-  if (allowed) return address
-  const remedy =
-    reach === 'private' ? '; set allowPrivateAddresses for an identity provider inside the cluster' : ''
-  throw new Error(
-    `${url.origin}: its address is ${reach}, which is refused over ${url.protocol.slice(0, -1)}${remedy}`,
-  )
-}
-
-// The resolver has no deadline of its own; ours must count for it too.
-async function resolved(host: string, signal: AbortSignal): Promise<string> {
-  const { promise: over, reject } = Promise.withResolvers<never>()
-  const end = () => reject(new Error(`${host}: its address could not be found in time`))
-  signal.addEventListener('abort', end, { once: true })
-  try {
-    const { address } = await Promise.race([resolve(host), over])
-    return address
-  } finally {
-    signal.removeEventListener('abort', end)
-  }
-}
-
 interface Road {
   readonly address: string
   readonly rules: FetchRules
@@ -123,17 +76,11 @@ interface Road {
 
 function request(url: URL, { address, rules }: Road, signal: AbortSignal): Promise<IncomingMessage> {
   const { promise, resolve: done, reject } = Promise.withResolvers<IncomingMessage>()
-  const family = isIP(address)
-  // The address that was checked is the one connected to: a second resolution could answer differently (DNS rebinding).
-  const lookup: LookupFunction = (_host, options, callback) => {
-    if (options.all) callback(null, [{ address, family }])
-    else callback(null, address, family)
-  }
   const headers = {
     accept: rules.expects === 'gzip' ? 'application/gzip' : 'application/json',
     ...(rules.etag === undefined ? {} : { 'if-none-match': rules.etag }),
   }
-  const options = { signal, lookup, agent: false, headers } as const
+  const options = { signal, lookup: pinned(address), agent: false, headers } as const
   const trust = rules.ca === undefined ? {} : { ca: rules.ca }
   const outgoing =
     url.protocol === 'https:'
@@ -170,15 +117,4 @@ function momentOf(httpDate: string): number {
     /^[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) ([\d:]{8}) GMT$/.exec(httpDate) ?? []
   const month = String(MONTHS.indexOf(name) + 1).padStart(2, '0')
   return parseTime(`${year}-${month}-${day}T${clock}Z`) ?? Number.NaN
-}
-
-async function readBody(response: IncomingMessage, url: string, maxBytes: number): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  let length = 0
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    length += chunk.length
-    if (length > maxBytes) throw new Error(`${url}: larger than ${maxBytes} bytes`)
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks)
 }

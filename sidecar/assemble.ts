@@ -1,4 +1,5 @@
 import type { AdminView } from '../contracts/admin.ts'
+import type { PostForm } from '../contracts/post.ts'
 import type { Config, Serving } from './config.ts'
 import type { InjectedConfig } from './config-injected.ts'
 import { createDecide } from './decide.ts'
@@ -14,6 +15,7 @@ import type {
   FormatTime,
   Monotonic,
   Now,
+  OwnCredential,
   PolicyModule,
   Random,
   Report,
@@ -28,12 +30,17 @@ import { createTokenMetrics, type TokenTelemetry } from './record/token-metrics.
 import { openAdmission } from './serve/admission.ts'
 import { type Checks, createChecks } from './serve/checks.ts'
 import { admit } from './token/admit.ts'
+import { createConfirm } from './token/confirm.ts'
 import { present } from './token/credentials.ts'
+import { createIntrospection, type Introspect } from './token/introspection.ts'
 import { rememberTokens } from './token/memory.ts'
 import { createPossession, type Possession } from './token/possession.ts'
 import { createShadow } from './token/shadow.ts'
 import { standing } from './token/standing.ts'
 import { createProve, createVerify } from './token/verify.ts'
+import { type AskNeeds, createAskEndpoint } from './tokens/ask-endpoint.ts'
+import { createAssertions } from './tokens/client-assertion.ts'
+import { createClientFiles } from './tokens/client-files.ts'
 import { createFedTrust } from './trust/fed.ts'
 import { createInstall } from './trust/install.ts'
 import { createKeys, type Keys } from './trust/keys.ts'
@@ -52,6 +59,7 @@ export interface Surroundings {
   readonly salt: Uint8Array
   readonly format: FormatTime
   readonly fetch: FetchDocument
+  readonly post: PostForm
   readonly nextId: () => string
   /** NONCE_SECRET_BYTES of chance. */
   readonly proofSecret: Uint8Array
@@ -88,7 +96,11 @@ function standalone(config: Config, floor: PolicyModule, around: Surroundings): 
   const store = createTrustStore({ revocations: local, lease: NO_LEASE })
   const install = createInstall(store, prepareWith(config))
   const feed = createStandaloneFeed(config.trust, { ...around, now: around.monotonic, install })
-  return answering({ config, floor, store, feed, local, identity: undefined }, around)
+  const { client } = config.trust
+  const credential = client
+    ? createClientFiles(client, around.monotonic, around.report)
+    : async () => undefined
+  return answering({ config, floor, store, feed, local, identity: undefined, credential }, around)
 }
 
 // Beliefs from the operator, to whom the pod's own identity is shown.
@@ -108,7 +120,8 @@ function injected(config: InjectedConfig, floor: PolicyModule, around: Surroundi
     signers,
     believe,
   })
-  return answering({ config, floor, store, feed, local, identity }, around)
+  const credential = async () => identity.client()
+  return answering({ config, floor, store, feed, local, identity, credential }, around)
 }
 
 function prepareWith({ limits }: Serving): (files: BundleFiles) => Promise<PolicyModule> {
@@ -122,6 +135,20 @@ interface Parts {
   readonly feed: Feed
   readonly local: LocalRevocations
   readonly identity: Identity | undefined
+  readonly credential: OwnCredential
+}
+
+// Who asks an endpoint, and through which gates.
+function askingAs({ credential }: Parts, around: Surroundings): AskNeeds {
+  const { post, wall, monotonic: now, sleep, report, nextId } = around
+  return { post, credential, assertion: createAssertions(wall, nextId), now, sleep, report }
+}
+
+function introspectionOf(parts: Parts, around: Surroundings, telemetry: TokenTelemetry): Introspect {
+  const { ask, open } = createAskEndpoint(askingAs(parts, around))
+  telemetry.watch({ openCircuits: { introspection: open } })
+  const { monotonic: now, life: lifetime } = around
+  return createIntrospection({ ask, now, lifetime, record: telemetry.introspected })
 }
 
 // Verification with a memory, and who watches that memory.
@@ -185,6 +212,7 @@ function answering(parts: Parts, around: Surroundings): Assembly {
     current: store.current,
     present,
     verify: createVerify(prove),
+    confirm: createConfirm(introspectionOf(parts, around, tokens.telemetry)),
     bind: possession.bind,
     standing,
     admit,

@@ -8,6 +8,7 @@ import { parseTime } from '../contracts/time.ts'
 import {
   complain,
   type Fields,
+  fromBase,
   join,
   type Reader,
   readChoice,
@@ -17,7 +18,7 @@ import {
   readText,
   readWords,
 } from './config-reader.ts'
-import { ENDPOINT_LIMITS, type IssuerTerms, SNAPSHOT_LIMITS } from './settings.ts'
+import { type ClientFiles, ENDPOINT_LIMITS, type IssuerTerms, SNAPSHOT_LIMITS } from './settings.ts'
 
 /** Members of an issuer that are read here. */
 export const TERMS_MEMBERS = [
@@ -46,6 +47,25 @@ export function readTerms(reader: Reader, fields: Fields, path: string): IssuerT
     exchange: readExchange(reader, fields['exchange'], at('exchange')),
     client: readFlag(reader, fields['client'], at('client'), false),
   }
+}
+
+/** By which files the workload says who it is, for issuers that want to know. */
+export function readClient(
+  reader: Reader,
+  value: unknown,
+  { base, issuers }: { readonly base: string; readonly issuers: readonly { readonly terms: IssuerTerms }[] },
+): ClientFiles | undefined {
+  if (value === undefined) {
+    if (issuers.some(({ terms }) => terms.introspection ?? terms.exchange))
+      complain(reader, 'client', 'required by "introspection" and "exchange": certificate and key, PEM files')
+    return undefined
+  }
+  const fields = readObject(reader, value, 'client', ['certificate', 'key'])
+  const certificate = readText(reader, fields['certificate'], 'client.certificate', 'a PEM file')
+  const key = readText(reader, fields['key'], 'client.key', 'a PEM file')
+  return certificate && key
+    ? { certificate: fromBase(certificate, base), key: fromBase(key, base) }
+    : undefined
 }
 
 function readMoment(reader: Reader, value: unknown, path: string): number {

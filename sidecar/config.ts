@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { dirname, resolve } from 'node:path'
 import { type Document, parseDocument } from 'yaml'
+import { readClient } from './config-endpoints.ts'
 import { readIssuers } from './config-issuers.ts'
 import {
   complain,
@@ -121,6 +122,7 @@ const ROOT_MEMBERS = [
   'issuers',
   'tokens',
   'routes',
+  'client',
   'policy',
   'limits',
   'log',
@@ -171,6 +173,7 @@ function build(reader: Reader, root: Fields, base: string): Config | undefined {
     )
   }
   const issuers = readIssuers(reader, root['issuers'], { refreshMs: limits.jwksRefreshSeconds * 1000, base })
+  const client = readClient(reader, root['client'], { base, issuers })
   const tokens = readTokens(reader, root['tokens'])
   const routes = readRoutes(reader, root['routes'])
   const policy = readObject(reader, root['policy'], 'policy', ['path'])
@@ -192,6 +195,7 @@ function build(reader: Reader, root: Fields, base: string): Config | undefined {
     routes,
     tokens,
     jwksStaleMs: limits.jwksStaleSeconds * 1000,
+    client,
   }
   return { unix, tcp, admin, trust, limits, logDecisions }
 }

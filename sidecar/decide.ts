@@ -5,9 +5,10 @@ import type { Principal } from './principal.ts'
 import type { CheckRequest, Moment } from './request.ts'
 import type { Admitted } from './token/admit.ts'
 import type { Bind, BoundToken } from './token/binding.ts'
+import type { Confirm, Occasion } from './token/confirm.ts'
 import type { Presented } from './token/credentials.ts'
 import type { Spend } from './token/spend.ts'
-import type { Verify } from './token/verify.ts'
+import type { Verified, Verify } from './token/verify.ts'
 import { lapsed } from './trust/lease.ts'
 import type { Snapshot } from './trust/snapshot.ts'
 
@@ -16,6 +17,8 @@ export interface Steps {
   readonly current: (at: Moment) => Snapshot | Denial
   readonly present: (request: CheckRequest) => Presented | Denial
   readonly verify: Verify
+  /** Asks the token's issuer where that is owed, and else hands on what `verify` said. */
+  readonly confirm: Confirm
   readonly bind: Bind
   readonly standing: (bound: BoundToken, trust: Snapshot, at: Moment) => Principal | Denial
   readonly admit: (who: Principal, trust: Snapshot, action: string, at: Moment) => Admitted | Denial
@@ -111,7 +114,8 @@ function createEstablish(steps: Steps) {
     if (denied(presented)) return presented
     progress.scheme = presented.scheme
 
-    const verified = steps.verify(presented, trust, at, caller.signal)
+    const occasion = { trust, at, action: request.action, signal: caller.signal }
+    const verified = believe(steps, presented, occasion)
     const token = verified instanceof Promise ? await verified : verified
     if (denied(token)) return deny(caller.gone() ?? token.reason)
 
@@ -145,6 +149,15 @@ function owesNonce(decision: Decision, nonced: boolean): boolean {
   if (!denied(decision)) return nonced
   const { error }: Meaning = MEANING[decision.reason]
   return error === 'use_dpop_nonce'
+}
+
+// By ourselves, and by its issuer where that is owed. Costs no turn of the event loop where nothing has to be waited for.
+function believe(steps: Steps, presented: Presented, occasion: Occasion): Verified | Promise<Verified> {
+  const { trust, at, signal } = occasion
+  const local = steps.verify(presented, trust, at, signal)
+  return local instanceof Promise
+    ? local.then((verified) => steps.confirm(verified, presented, occasion))
+    : steps.confirm(local, presented, occasion)
 }
 
 /** What is looked at again at the very end of a check: whatever was withdrawn meanwhile is withdrawn. */

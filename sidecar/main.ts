@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util'
 import { setFlagsFromString } from 'node:v8'
 import { openAdmin } from '../contracts/admin.ts'
 import { fetchDocument } from '../contracts/fetch.ts'
+import { createPoster } from '../contracts/post.ts'
 import { assemble } from './assemble.ts'
 import { checkConfig, checkInjected } from './check-config.ts'
 import { type Config, configPath, readConfig, type Serving } from './config.ts'
@@ -107,10 +108,12 @@ async function run(config: Config | InjectedConfig, floor: PolicyModule): Promis
   const decisions = openLineLog(1, { queueBytes, gatherMs: 20 }, sleep, draining.signal)
   const report: Report = (event, facts) =>
     operations.line(JSON.stringify({ time: format(wall()), event, ...facts }))
+  using poster = createPoster()
   const { feed, identity, checks, ready, view } = assemble(config, floor, {
     ...{ wall, monotonic, sleep, random, format, decisions, report },
     fetch: fetchDocument,
     salt: randomBytes(32),
+    post: poster.post,
     nextId: createIds(),
     proofSecret: randomBytes(NONCE_SECRET_BYTES),
     version: version(),

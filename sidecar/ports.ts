@@ -1,3 +1,4 @@
+import type { KeyObject } from 'node:crypto'
 import type { FetchRules } from '../contracts/fetch.ts'
 import type {
   Delta,
@@ -132,3 +133,17 @@ export type RevokeEverywhere = (fact: DenyFact, signal: AbortSignal) => Promise<
 
 /** One outgoing HTTP GET. Rejects with a Fault-free Error that names the URL and what went wrong. */
 export type FetchDocument = (url: string, rules: FetchRules, signal: AbortSignal) => Promise<Buffer>
+
+/** Who the workload is, to those who ask for proof: an X509-SVID, or whatever certificate the configuration names. */
+export interface ClientCredential {
+  /** SPIFFE ID of the certificate; empty when it has none. */
+  readonly spiffeId: string
+  readonly privateKey: KeyObject
+  /** PEM, leaf first. */
+  readonly cert: string
+  /** PEM (PKCS#8). Goes into a TLS context and nowhere else. */
+  readonly key: string
+}
+
+/** The credential as it is now; `undefined` while there is none. Never rejects. */
+export type OwnCredential = () => Promise<ClientCredential | undefined>

@@ -12,6 +12,8 @@ export interface Attributes {
   readonly confirmation: 'bearer' | 'dpop' | 'mtls'
   /** What exactly was consented to (RFC 9396); empty when the token does not say. */
   readonly authorizationDetails: readonly AuthorizationDetail[]
+  /** Who acts for the subject, the current actor first (RFC 8693 section 4.1); only the first may decide anything. Empty: nobody. */
+  readonly actors: readonly Actor[]
 }
 
 /** One entry of `authorization_details`: its type decides what the other members mean. */
@@ -34,4 +36,10 @@ export interface Principal extends Attributes {
   readonly kid: string
   /** The verified claims as the JSON text that was signed: strict JSON without duplicate members. */
   readonly claimsJson: string
+}
+
+/** One member of a delegation chain. Its `subject` is unique within `issuer`, or within the token's own when that is not named. */
+export interface Actor {
+  readonly subject: string
+  readonly issuer?: string
 }

@@ -53,6 +53,8 @@ export interface StandaloneConfig {
   readonly tokens: ProfileMessage['tokens']
   /** How long fetched keys may be used without a successful refresh, milliseconds. */
   readonly jwksStaleMs: number
+  /** `undefined`: no endpoint can be asked that wants to know who asks. */
+  readonly client: ClientFiles | undefined
 }
 
 export interface StandaloneIssuer extends JwksSourceConfig {
@@ -93,6 +95,12 @@ export type JwksLocation =
   | { readonly kind: 'file'; readonly path: string }
   | { readonly kind: 'uri'; readonly uri: string }
   | { readonly kind: 'discovery'; readonly uri: string }
+
+/** Where a standalone sidecar finds the certificate and key by which it says who it is, PEM. */
+export interface ClientFiles {
+  readonly certificate: string
+  readonly key: string
+}
 
 /** A host name or address, and a port. */
 export interface Endpoint {

@@ -28,6 +28,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   'sidecar/config-tokens': ['sidecar/config-reader', 'leaves', 'contracts'],
   'sidecar/config': [
     'sidecar/config-reader',
+    'sidecar/config-endpoints',
     'sidecar/config-issuers',
     'sidecar/config-tokens',
     'leaves',
@@ -35,10 +36,10 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   ],
   'sidecar/trust': ['leaves', 'contracts'],
   'sidecar/token': ['sidecar/trust', 'leaves', 'contracts'],
+  'sidecar/tokens': ['sidecar/token', 'sidecar/trust', 'leaves', 'contracts'],
   'sidecar/policy': ['sidecar/token', 'sidecar/trust', 'leaves', 'contracts'],
   'sidecar/decide': ['sidecar/token', 'sidecar/policy', 'sidecar/trust', 'leaves', 'contracts'],
   // Refresh families: what they are, apart from how they are asked for.
-  'sidecar/tokens': ['leaves', 'contracts'],
   'sidecar/serve': ['sidecar/decide', 'sidecar/policy', 'sidecar/tokens', 'leaves', 'contracts'],
   'sidecar/feed': ['leaves', 'contracts'],
   'sidecar/record': ['leaves', 'contracts'],

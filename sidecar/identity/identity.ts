@@ -1,7 +1,8 @@
 import type { TrustBundle } from '../../contracts/gen/portcullis/identity/v1/identity.ts'
-import type { Now, Random, Report, Sleep } from '../ports.ts'
+import type { ClientCredential, Now, Random, Report, Sleep } from '../ports.ts'
 import type { IdentitySettings } from '../settings.ts'
 import { createAnchorsFile } from './anchors-file.ts'
+import { createClientCredential } from './client-credential.ts'
 import { createControl } from './control.ts'
 import { createFeedChannel, type FeedStream } from './feed-channel.ts'
 import { createIssuer } from './issuer.ts'
@@ -19,7 +20,7 @@ export interface IdentityNeeds {
   readonly draining: AbortSignal
 }
 
-/** All that the rest of the program may know of identity: no key, no SVID and no token is among it. */
+/** All that the rest of the program may know of identity. */
 export interface Identity {
   /** Asks for identities and keeps them renewed until the signal aborts. */
   run(signal: AbortSignal): Promise<void>
@@ -28,6 +29,10 @@ export interface Identity {
   /** Takes a trust bundle that came by the feed. An older one than the one in effect changes nothing and is fine. */
   readonly trust: (bundle: TrustBundle) => Offered
   readonly workloadApi: WorkloadApi
+  /** What the workload shows to an authorization server: the only key that leaves this room. `undefined` while there is none. */
+  readonly client: () => ClientCredential | undefined
+  /** A JWT-SVID of the workload for this audience. Rejects with an Error that has a gRPC `code`. */
+  readonly jwtFor: (audience: string) => Promise<string>
   /** What has not come yet, for readiness; empty for ever once the application could have been given an identity. */
   notReadyBecause(): readonly string[]
   /** What is wrong but does not make anything unready. */
@@ -53,6 +58,7 @@ export function createIdentity(settings: IdentitySettings, needs: IdentityNeeds)
   const control = createControl(settings, { ...needs, issuer, trust })
   const workload = createWorkload({ ...needs, issuer, control, trust })
   const jwt = createJwtSvids({ issuer, control, trust, wall, lifetime: needs.lifetime })
+  const client = createClientCredential(workload)
   const channel = createFeedChannel(settings, { ...needs, control, trust })
   let complete = false
   workload.watch(() => {
@@ -87,6 +93,12 @@ export function createIdentity(settings: IdentitySettings, needs: IdentityNeeds)
     open: channel.open,
     trust: trust.offer,
     workloadApi,
+    client,
+    jwtFor: async (audience) => {
+      const [svid] = await jwt.fetch([audience], client()?.spiffeId ?? '')
+      if (!svid) throw new Error('the issuer gave no token')
+      return svid.token
+    },
     notReadyBecause: () => (complete ? [] : missing()),
     remarks: () => [...(complete ? [...missing(), ...late()] : []), ...untrusting()],
     workloadStreams: workloadApi.openStreams,

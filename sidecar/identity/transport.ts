@@ -93,7 +93,7 @@ function chainOf(peer: PeerCertificate): readonly Uint8Array[] {
   return chain
 }
 
-function pem(label: string, der: Uint8Array): string {
+export function pem(label: string, der: Uint8Array): string {
   const lines =
     Buffer.from(der)
       .toString('base64')

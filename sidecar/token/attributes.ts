@@ -1,11 +1,12 @@
 import type { Attributes, AuthorizationDetail } from '../principal.ts'
 import type { Json, JsonObject } from '../request.ts'
+import { actorsOf } from './act.ts'
 import { isName, isNumericDate } from './evidence.ts'
 
 export const ATTRIBUTE_LIMITS = { methods: 16, details: 32, type: 128 } as const
 
 /**
- * How the user authenticated (RFC 9068 section 2.2.1), how the token is bound (RFC 7800) and what exactly was consented to (RFC 9396).
+ * How the user authenticated (RFC 9068 section 2.2.1), how the token is bound (RFC 7800), who acts for the user (RFC 8693) and what exactly was consented to (RFC 9396).
  * `undefined` when one of the claims is not of its type: what is malformed must not look as if it were not there.
  */
 export function attributesOf(claims: JsonObject): Attributes | undefined {
@@ -14,11 +15,14 @@ export function attributesOf(claims: JsonObject): Attributes | undefined {
   if (authTime !== undefined && !isNumericDate(authTime)) return undefined
   if (amr !== undefined && !isMethods(amr)) return undefined
   if (details !== undefined && !isDetails(details)) return undefined
+  const actors = actorsOf(claims)
+  if (!actors) return undefined
   return {
     acr,
     authTime,
     amr: amr ?? NO_METHODS,
     authorizationDetails: details ?? NO_DETAILS,
+    actors,
     // Bound is what has met its constraint already (token/binding.ts), so the claim says which one that was.
     confirmation: cnf === undefined ? 'bearer' : hasMember(cnf, 'jkt') ? 'dpop' : 'mtls',
   }

@@ -1,29 +1,42 @@
-import { type Denial, deny, type Reason } from '../decision.ts'
-import type { Attributes, AuthorizationDetail, Principal } from '../principal.ts'
+import { type Denial, denied, deny, type Reason } from '../decision.ts'
+import type { Actor, Attributes, AuthorizationDetail, Principal } from '../principal.ts'
 import type { JsonObject, Moment } from '../request.ts'
 import type { Snapshot, TenantRule } from '../trust/snapshot.ts'
 import { attributesOf } from './attributes.ts'
 import type { BoundToken } from './binding.ts'
+import type { VerifiedToken } from './verify.ts'
 
 /** Does this token still stand, and for which tenant? The only maker of a Principal. */
 export function standing(
   { token }: BoundToken,
+  trust: Pick<Snapshot, 'revocations'>,
+  at: Moment,
+): Principal | Denial {
+  return recognise(token, trust, at)
+}
+
+/** Why a token would be refused as it stands now, whoever presents it; `undefined` when it stands. */
+export function fallenFor(
+  token: VerifiedToken,
+  trust: Pick<Snapshot, 'revocations'>,
+  at: Moment,
+): Denial | undefined {
+  const recognised = recognise(token, trust, at)
+  return denied(recognised) ? recognised : undefined
+}
+
+function recognise(
+  { claims, kid, claimsJson, issuer }: VerifiedToken,
   { revocations }: Pick<Snapshot, 'revocations'>,
   at: Moment,
 ): Principal | Denial {
-  const { claims, kid, claimsJson } = token
-  const tenant = tenantOf(token.issuer.tenant, claims)
+  const tenant = tenantOf(issuer.tenant, claims)
   if (typeof tenant === 'string') return deny(tenant)
   const attributes = attributesOf(claims)
   if (!attributes) return deny('claim_invalid')
   const said = { kid, claimsJson, attributes }
-  const who = new RecognisedPrincipal(
-    tenant.name,
-    token.issuer.issuer,
-    claims as unknown as AccessClaims,
-    said,
-  )
-  const facts = { source: token.issuer.source, sid: claims['sid'] }
+  const who = new RecognisedPrincipal(tenant.name, issuer.issuer, claims as unknown as AccessClaims, said)
+  const facts = { source: issuer.source, sid: claims['sid'] }
   const revoked = revocations.size === 0 ? undefined : revocations.against(who, facts, at)
   return revoked ? deny(revoked) : who
 }
@@ -66,6 +79,7 @@ class RecognisedPrincipal implements Principal {
   readonly amr: readonly string[]
   readonly confirmation: Attributes['confirmation']
   readonly authorizationDetails: readonly AuthorizationDetail[]
+  readonly actors: readonly Actor[]
   readonly claimsJson: string
 
   constructor(
@@ -90,6 +104,7 @@ class RecognisedPrincipal implements Principal {
     this.amr = signed.attributes.amr
     this.confirmation = signed.attributes.confirmation
     this.authorizationDetails = signed.attributes.authorizationDetails
+    this.actors = signed.attributes.actors
     this.claimsJson = signed.claimsJson
   }
 

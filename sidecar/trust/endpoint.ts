@@ -79,3 +79,22 @@ function parseEndpoint(
   const { insecureLoopback, privateAddresses } = message
   return { url, authentication, clientId, timeoutMs, ca, insecureLoopback, privateAddresses }
 }
+
+/** One question to such an endpoint. */
+export interface EndpointQuestion {
+  readonly endpoint: Endpoint
+  /** The authorization server that the endpoint belongs to: the audience of what proves who asks. */
+  readonly issuer: string
+  readonly form: Readonly<Record<string, string>>
+  /** Caused by something that nobody has vouched for yet: waits behind everything else, and takes no more than its share. */
+  readonly unproven: boolean
+}
+
+/** Asks as the workload; never rejects. Waits at most `endpoint.timeoutMs`, and not longer than the signal lets it. */
+export type AskEndpoint = (question: EndpointQuestion, signal: AbortSignal) => Promise<EndpointAnswer>
+
+export type EndpointAnswer =
+  /** `body` is the JSON text, or `undefined` where the answer is no JSON or too large to be read. */
+  | { readonly kind: 'answered'; readonly status: number; readonly body: Buffer | undefined }
+  /** Nobody answered in time, or we do not ask now, or cannot say who we are. */
+  | { readonly kind: 'unavailable' }

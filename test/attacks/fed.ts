@@ -69,16 +69,14 @@ export async function openFedArena({ refresh, first, silent }: FedPlan = {}): Pr
     lifetime: NEVER,
     inFlight: 1024,
   })
-  const { bind, spend, nonce } = openPossession()
   const steps: Steps = {
     current: store.current,
     present,
     verify: createVerify(forgetful(createProve(keys.find))),
-    bind,
+    confirm: (local) => local,
+    ...openPossession(),
     standing,
     admit,
-    spend,
-    nonce,
     judge: createJudge(floor),
     broke: () => undefined,
   }

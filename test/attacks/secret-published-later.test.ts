@@ -31,6 +31,7 @@ function openFeed() {
       routes: [],
       tokens: undefined,
       jwksStaleMs: 60_000,
+      client: undefined,
       issuers: [
         {
           issuer: ISSUER,

@@ -11,7 +11,7 @@ import { readRequest } from '../../sidecar/serve/codec.ts'
 import { admit } from '../../sidecar/token/admit.ts'
 import { present } from '../../sidecar/token/credentials.ts'
 import { standing } from '../../sidecar/token/standing.ts'
-import { createProve, createVerify, forgetful } from '../../sidecar/token/verify.ts'
+import { createProve, createVerify, forgetful, type Verified } from '../../sidecar/token/verify.ts'
 import { createKeys } from '../../sidecar/trust/keys.ts'
 import type { Snapshot } from '../../sidecar/trust/snapshot.ts'
 import { createTrustStore } from '../../sidecar/trust/store.ts'
@@ -53,6 +53,7 @@ export async function openSteps(plan: Partial<PipelinePlan> = {}): Promise<OpenS
     current,
     present,
     verify: createVerify(forgetful(createProve(keys.find))),
+    confirm: (local: Verified) => local,
     bind,
     standing,
     admit,

@@ -6,7 +6,7 @@ import { NO_TERMS } from '../../sidecar/settings.ts'
 import { configOf, GOOD, ISSUER, parse, problemsOf, type Tree } from './configs.ts'
 
 test('the smallest configuration is completed with safe defaults', () => {
-  expect(configOf()).toEqual({
+  expect(configOf({ client: undefined })).toEqual({
     unix: { path: '/base/run/check.sock', mode: 0o660, directoryMode: 0o750 },
     tcp: undefined,
     admin: { host: '127.0.0.1', port: 9090 },
@@ -31,6 +31,7 @@ test('the smallest configuration is completed with safe defaults', () => {
       routes: [],
       policyPath: '/base/bundle',
       jwksStaleMs: 86_400_000,
+      client: undefined,
     },
     limits: expect.objectContaining({
       inFlight: 1024,

@@ -16,6 +16,7 @@ export const GOOD: Tree = {
   listen: { unix: 'run/check.sock' },
   audience: 'https://api.example',
   issuers: [ISSUER],
+  client: { certificate: 'client.pem', key: 'client.key' },
   policy: { path: 'bundle' },
 }
 

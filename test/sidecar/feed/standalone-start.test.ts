@@ -47,6 +47,7 @@ test('is read again, although the change came before the first poll', async () =
       routes: [],
       tokens: undefined,
       jwksStaleMs: 60_000,
+      client: undefined,
       issuers: [
         issuer('https://file.test.example', { kind: 'file', path }),
         issuer('https://slow.test.example', { kind: 'uri', uri: 'https://slow.test.example/jwks' }),

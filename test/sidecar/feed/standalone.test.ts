@@ -71,6 +71,7 @@ function open(...issuers: readonly StandaloneIssuer[]): StandaloneFeed {
     routes: [],
     tokens: undefined,
     jwksStaleMs: STALE_MS,
+    client: undefined,
   }
   return createStandaloneFeed(config, {
     fetch,

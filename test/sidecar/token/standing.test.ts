@@ -54,6 +54,7 @@ test('a principal is what the token says, and carries the claims as they were si
   const claims = goodClaims(NOW_S, { jti: 'j-1', extra: { b: [1], a: 2 } })
   const who = await recognised({ ...claims })
   expect({ ...who }).toEqual({
+    actors: [],
     issuer: ISSUER,
     subject: 'alice',
     clientId: 'test-web',

@@ -42,6 +42,7 @@ export function caller(change: Partial<Principal> = {}): Principal {
     amr: [],
     confirmation: 'bearer',
     authorizationDetails: [],
+    actors: [],
     claimsJson: '{}',
     ...change,
   }
