@@ -16,7 +16,7 @@ const arena = await openArena({
 })
 const as = (key: SigningKey, alg: Alg) => ({ key: relabelled(key, { alg }) })
 
-describe('attack 6: a key made to serve another algorithm than its own', () => {
+describe('attack 6: J5, 001-08: a key made to serve another algorithm than its own', () => {
   refuses(arena, [
     ['RS256 by an RS512 key', as(strong, 'RS256'), 'alg_key_mismatch'],
     ['RS384 by an RS512 key', as(strong, 'RS384'), 'alg_key_mismatch'],

@@ -29,7 +29,7 @@ const OTHERS = [
   'RS1',
 ]
 
-describe('attack 2: none and the allowed algorithm in other spellings', () => {
+describe('attack 2: J4: none and the allowed algorithm in other spellings', () => {
   refuses(
     arena,
     spellings([...CASES, ...BLANKS], (alg) => [

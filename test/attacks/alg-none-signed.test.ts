@@ -6,7 +6,7 @@ import { admits, openArena, refuses, tokenOf } from './arena.ts'
 const arena = await openArena()
 const [, , genuine = ''] = tokenOf({}).split('.')
 
-describe('attack 3: alg none with a signature all the same', () => {
+describe('attack 3: J6: alg none with a signature all the same', () => {
   refuses(arena, [
     ['none with the signature of the key', { header: { alg: 'none' } }, 'alg_not_allowed'],
     [

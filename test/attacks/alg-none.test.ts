@@ -6,7 +6,7 @@ import { AT_S, admits, openArena, refuses } from './arena.ts'
 const arena = await openArena()
 const bare = [{ alg: 'none' }, goodClaims(AT_S)].map((part) => base64url(Buffer.from(JSON.stringify(part))))
 
-describe('attack 1: alg none with an empty signature', () => {
+describe('attack 1: J6, A4: alg none with an empty signature', () => {
   refuses(arena, [
     ['none under a known kid', { header: { alg: 'none' }, sign: unsigned }, 'alg_not_allowed'],
     ['none without a kid', { header: { alg: 'none', kid: undefined }, sign: unsigned }, 'alg_not_allowed'],

@@ -5,7 +5,7 @@ const arena = await openArena()
 const WRONG = [null, true, 0, 256, '', [], ['RS256'], ['none'], {}, { alg: 'RS256' }, [['RS256']]]
 const HEADERS = ['[]', '"RS256"', 'null', 'true', '1', '', ' ', '[{"alg":"RS256"}]']
 
-describe('attack 8: alg absent or not text', () => {
+describe('attack 8: J4: alg absent or not text', () => {
   refuses(arena, [
     ['no alg', { header: { alg: undefined } }, 'header_invalid'],
     ['an empty header object', { headerText: '{}' }, 'header_invalid'],

@@ -57,7 +57,7 @@ const WRONG = [
   [1],
 ]
 
-describe('attack 42: an audience that only looks like ours', () => {
+describe('attack 42: 000-02, 000-09, J13, A3: an audience that only looks like ours', () => {
   refuses(
     arena,
     spellings(TEXT, (aud) => [`aud ${JSON.stringify(aud)}`, { claims: { aud } }, 'aud_mismatch']),

@@ -5,7 +5,7 @@ import { admits, openArena, refuses } from './arena.ts'
 const arena = await openArena({ exclusiveAudience: true })
 const others = Array.from({ length: 50 }, (_, index) => `https://other-${index}.example`)
 
-describe('attack 43: a token for us and for others, where it must be for us alone', () => {
+describe('attack 43: 000-05, 000-06: a token for us and for others, where it must be for us alone', () => {
   refuses(arena, [
     ['us and fifty others', { claims: { aud: [AUDIENCE, ...others] } }, 'aud_not_exclusive'],
     ['fifty others and us', { claims: { aud: [...others, AUDIENCE] } }, 'aud_not_exclusive'],

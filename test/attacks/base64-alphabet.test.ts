@@ -25,7 +25,7 @@ const oneStrange = (char: string) => (parts: Segments) => [
   `${parts[2].slice(0, 9)}${char}${parts[2].slice(10)}`,
 ]
 
-describe('attack 26: padding, and the alphabet of another base64', () => {
+describe('attack 26: J1, J2: padding, and the alphabet of another base64', () => {
   refuses(arena, [
     ['padding in the claims', swap(1, padded), 'b64_invalid'],
     ['padding in the signature', swap(2, padded), 'b64_invalid'],

@@ -33,7 +33,7 @@ const signedWith = (blank: string): Attack => [
   'b64_invalid',
 ]
 
-describe('attack 25: white space in a segment', () => {
+describe('attack 25: J1: white space in a segment', () => {
   refuses(arena, attacks)
   refuses(arena, [signedWith(' '), signedWith('\n'), signedWith('\r\n'), signedWith('\t')])
   admits(arena, [['the same token without white space', {}]])

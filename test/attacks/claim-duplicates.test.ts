@@ -33,7 +33,7 @@ const NESTED = [
   '"x":{"__proto__":1,"__proto__":2}',
 ]
 
-describe('attack 21: a claim set that says one thing twice', () => {
+describe('attack 21: J3: a claim set that says one thing twice', () => {
   refuses(
     arena,
     spellings(TWICE, (member) => [`${member} once more at the end`, adding(member), 'json_duplicate']),

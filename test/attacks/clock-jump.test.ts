@@ -13,7 +13,7 @@ async function arenaOnAClock() {
   return { verdict: arena.verdict, set }
 }
 
-describe('attack 53: a node whose clock jumps', () => {
+describe('attack 53: 001-15: a node whose clock jumps', () => {
   test.each([
     [0, 'allow'],
     [-4_999, 'allow'],

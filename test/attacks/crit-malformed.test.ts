@@ -21,7 +21,7 @@ const WRONG = [
   { 0: 'x' },
 ]
 
-describe('attack 18: crit empty, repeated, of another type or naming registered members', () => {
+describe('attack 18: J7: crit empty, repeated, of another type or naming registered members', () => {
   refuses(
     arena,
     spellings(WRONG, (crit) => [

@@ -13,7 +13,7 @@ const EXTENSIONS = [
   '',
 ]
 
-describe('attack 17: crit that names an extension we do not know (CVE-2025-59420)', () => {
+describe('attack 17: J7: crit that names an extension we do not know (CVE-2025-59420)', () => {
   refuses(
     arena,
     spellings(EXTENSIONS, (name) => {

@@ -7,7 +7,7 @@ const honest = signingKey()
 const attacker = signingKey('RS256', 'attacker')
 const named = { ...attacker, kid: honest.kid }
 
-describe('attack 9: a token that brings its own key (CVE-2018-0114)', () => {
+describe('attack 9: J8: a token that brings its own key (CVE-2018-0114)', () => {
   refuses(arena, [
     [
       "the attacker's key under an unknown kid",

@@ -44,7 +44,7 @@ policy: { path: bundle }
 ${change}`
 const replaced = (from: RegExp, to: string) => yaml('').replace(from, to)
 
-describe('attack 46: an empty setting that would skip its check', () => {
+describe('attack 46: 004-17: an empty setting that would skip its check', () => {
   test.each(EMPTY)('%s is refused, and what was believed before stays', async (_, change, path) => {
     const installed = await arena.pipeline.install(change)
     expect(installed).toMatchObject({ ok: false, problems: [expect.stringContaining(path)] })

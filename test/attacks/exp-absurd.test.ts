@@ -23,7 +23,7 @@ const NUMBERS = [
   '18446744073709551616',
 ]
 
-describe('attack 48: an expiry that is no moment', () => {
+describe('attack 48: J17: an expiry that is no moment', () => {
   refuses(
     arena,
     spellings(NUMBERS, (exp) => [

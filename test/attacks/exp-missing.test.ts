@@ -3,7 +3,7 @@ import { AT_S, admits, openArena, refuses } from './arena.ts'
 
 const arena = await openArena()
 
-describe('attack 49: claims that are not there', () => {
+describe('attack 49: A2, 001-22, 004-17: claims that are not there', () => {
   refuses(arena, [
     ['no exp', { claims: { exp: undefined } }, 'exp_missing'],
     ['exp in capitals', { claims: { exp: undefined, EXP: AT_S + 300 } }, 'exp_missing'],

@@ -18,7 +18,7 @@ const WRONG = [
   new Date(later * 1000).toISOString(),
 ]
 
-describe('attack 47: an expiry that is no number', () => {
+describe('attack 47: J17: an expiry that is no number', () => {
   refuses(
     arena,
     spellings(WRONG, (exp) => [

@@ -9,7 +9,7 @@ const good = [
   ['kid', 'rs256-1'],
 ] as const
 
-describe('attack 7: a header that says one thing twice', () => {
+describe('attack 7: J3: a header that says one thing twice', () => {
   refuses(arena, [
     ['none, then RS256', { headerText: rawObject([['alg', 'none'], ...good]) }, 'json_duplicate'],
     [

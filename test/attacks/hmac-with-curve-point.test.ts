@@ -12,7 +12,7 @@ const confusions: readonly Attack[] = keys.flatMap((key) =>
   }),
 )
 
-describe('attack 5: ECDSA turned into HMAC with the public point as secret', () => {
+describe('attack 5: 001-07: ECDSA turned into HMAC with the public point as secret', () => {
   refuses(arena, confusions)
   admits(
     arena,

@@ -17,7 +17,7 @@ const confusions: readonly Attack[] = BITS.flatMap((bits) =>
   }),
 )
 
-describe('attack 4: RS256 turned into HMAC with the public key as secret', () => {
+describe('attack 4: 001-07, 004-16: RS256 turned into HMAC with the public key as secret', () => {
   refuses(arena, confusions)
   refuses(arena, [
     [

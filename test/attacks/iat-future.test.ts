@@ -5,7 +5,7 @@ import { AT_S, openArena } from './arena.ts'
 const arena = await openArena()
 const YEAR_S = 31_536_000
 
-describe('attack 51: a token minted in advance', () => {
+describe('attack 51: 001-13: a token minted in advance', () => {
   test.each([
     [-3000, 'allow'],
     [0, 'allow'],

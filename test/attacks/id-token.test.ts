@@ -5,7 +5,7 @@ import { admits, openArena, refuses } from './arena.ts'
 const arena = await openArena()
 const idClaims = { nonce: 'n-0S6_WzA2Mj', at_hash: 'MTIzNDU2Nzg5MDEyMzQ1Ng', auth_time: 1, azp: CLIENT }
 
-describe('attack 30: an ID token in place of an access token', () => {
+describe('attack 30: 004-11, 004-28, J14: an ID token in place of an access token', () => {
   refuses(arena, [
     [
       'an ID token for its client',

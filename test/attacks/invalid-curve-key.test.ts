@@ -57,7 +57,7 @@ async function arenaWith(jwk: Jwk) {
   })
 }
 
-describe('attack 38: a key that is not a point of its curve', () => {
+describe('attack 38: J19: a key that is not a point of its curve', () => {
   test.each(WEAK)('a key with %s is refused at the door as weak', async (_, jwk) => {
     const parsed = parseJwks(Buffer.from(JSON.stringify({ keys: [jwk] })), new Set(ALGORITHMS))
     expect(parsed).toMatchObject({ ok: true, keys: [], refused: [{ kid: 'bad', weak: true }] })

@@ -67,7 +67,7 @@ const WRONG = [
   [[ISSUER]],
 ]
 
-describe('attack 44: an issuer that only looks like ours', () => {
+describe('attack 44: 001-10: an issuer that only looks like ours', () => {
   refuses(
     arena,
     spellings(TEXT, (iss) => [`iss ${JSON.stringify(iss)}`, { claims: { iss } }, 'iss_unknown']),

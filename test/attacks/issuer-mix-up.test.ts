@@ -52,7 +52,7 @@ const FOREIGN = [
 ]
 const stored = (tenant: string): Asked => ({ stored: { tenant, owner: 'alice' } })
 
-describe('attack 45: an issuer that speaks for a tenant which is not its own', () => {
+describe('attack 45: 004-03: an issuer that speaks for a tenant which is not its own', () => {
   refuses(
     arena,
     spellings(FOREIGN, (tenant) => [

@@ -26,7 +26,7 @@ const places = [
   [],
 ]
 
-describe('attack 10: a token that says where its key is', () => {
+describe('attack 10: J8, Z10: a token that says where its key is', () => {
   refuses(
     arena,
     spellings(places, (jku) => [

@@ -89,7 +89,7 @@ const inClaims = (name: string, payloadText: string | Buffer): Attack => [
   'json_invalid',
 ]
 
-describe('attack 22: text that two parsers would read differently', () => {
+describe('attack 22: J3: text that two parsers would read differently', () => {
   refuses(
     arena,
     BYTES.map(([name, bytes]) => inClaims(`${name} in the claims`, bytes)),

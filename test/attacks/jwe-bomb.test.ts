@@ -11,7 +11,7 @@ const five = (header: Readonly<Record<string, unknown>>, body = Buffer.from('x')
 const zeros = deflateRawSync(Buffer.alloc(1_000_000))
 const pbes2 = (p2c: number) => ({ alg: 'PBES2-HS512+A256KW', enc: 'A256GCM', p2s: 'c2FsdHNhbHQ', p2c })
 
-describe('attack 41: encrypted tokens that cost more than they weigh', () => {
+describe('attack 41: J10: encrypted tokens that cost more than they weigh', () => {
   refuses(arena, [
     [
       'a JWE that inflates a thousandfold',

@@ -42,7 +42,7 @@ const MORE = [
   `..${genuine}..`,
 ]
 
-describe('attack 29: another serialization, or another number of segments', () => {
+describe('attack 29: J1: another serialization, or another number of segments', () => {
   refuses(
     arena,
     spellings(FORMS, (text) => [text.slice(0, 40), text, 'token_format']),

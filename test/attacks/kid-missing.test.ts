@@ -4,7 +4,7 @@ import { admits, openArena, refuses } from './arena.ts'
 
 const arena = await openArena()
 
-describe('attack 15: no kid, although only one key could be meant', () => {
+describe('attack 15: 001-04: no kid, although only one key could be meant', () => {
   refuses(arena, [
     ['no kid with a set of one key', { header: { kid: undefined } }, 'kid_missing'],
     [

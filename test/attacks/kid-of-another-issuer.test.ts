@@ -15,7 +15,7 @@ const arena = await openArena({
   ],
 })
 
-describe('attack 16: the key of one issuer for the tokens of another', () => {
+describe('attack 16: J11, 001-11: the key of one issuer for the tokens of another', () => {
   refuses(arena, [
     ['our token signed by their key of the same kid', { key: theirs }, 'sig_invalid'],
     ['their token signed by our key of the same kid', { key: ours, claims: { iss: OTHER } }, 'sig_invalid'],

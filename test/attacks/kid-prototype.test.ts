@@ -23,7 +23,7 @@ const smuggled = (names: readonly string[]) => {
   return `{"__proto__":${inherited},${own?.slice(1)}`
 }
 
-describe('attack 13: names that every object inherits', () => {
+describe('attack 13: J9: names that every object inherits', () => {
   refuses(
     arena,
     spellings(NAMES, (kid) => [`kid ${kid}`, { header: { kid } }, 'kid_unknown']),

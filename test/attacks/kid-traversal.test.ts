@@ -60,7 +60,7 @@ const BLANKS = [
   'ｒs256-1',
 ]
 
-describe('attack 12: a kid that is a path, a query or a command', () => {
+describe('attack 12: J9: a kid that is a path, a query or a command', () => {
   refuses(
     arena,
     spellings([...PATHS, ...QUERIES, ...COMMANDS, ...BLANKS], (kid) => [

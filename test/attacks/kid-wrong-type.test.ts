@@ -4,7 +4,7 @@ import { admits, openArena, refuses, spellings } from './arena.ts'
 const arena = await openArena()
 const WRONG = [null, 0, 1, -1, 1.5, true, false, '', {}, [], ['rs256-1'], { kid: 'rs256-1' }, [['rs256-1']]]
 
-describe('attack 14: kid of another type or size', () => {
+describe('attack 14: J9: kid of another type or size', () => {
   refuses(
     arena,
     spellings(WRONG, (kid) => [`kid ${JSON.stringify(kid)}`, { header: { kid } }, 'kid_invalid']),

@@ -4,7 +4,7 @@ import { AT_S, openArena } from './arena.ts'
 const arena = await openArena()
 const strict = await openArena({ maxTokenLifetimeS: 86_400 })
 
-describe('attack 50: a token from the future by its nbf', () => {
+describe('attack 50: 001-13: a token from the future by its nbf', () => {
   test.each([
     [-3600, 'allow'],
     [0, 'allow'],

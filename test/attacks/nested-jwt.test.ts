@@ -15,7 +15,7 @@ const direct = await new CompactEncrypt(Buffer.from('{"sub":"root"}'))
   .setProtectedHeader({ alg: 'dir', enc: 'A256GCM', typ: 'at+jwt' })
   .encrypt(Buffer.alloc(32))
 
-describe('attack 40: a token inside a token', () => {
+describe('attack 40: J10, A5: a token inside a token', () => {
   refuses(arena, [
     ['a genuine token, encrypted', encrypted, 'jwe_unsupported'],
     ['an encrypted token without cty', bare, 'jwe_unsupported'],

@@ -17,7 +17,7 @@ const header = (value: string) => ({
 // The object that holds the claim is the first level.
 const DEEPEST = MAX_DEPTH - 1
 
-describe('attack 23: a nesting bomb', () => {
+describe('attack 23: 001-03: a nesting bomb', () => {
   refuses(arena, [
     ['200,000 lists', claims(lists(200_000)), 'request_invalid'],
     ['4,000 lists', claims(lists(4_000)), 'token_too_large'],

@@ -32,7 +32,7 @@ const bySignature = keys.flatMap((key): readonly Attack[] => {
     : [[`another spelling of an ${key.alg} signature`, { key, tamper: bent(2) }, 'b64_noncanonical']]
 })
 
-describe('attack 27: unused bits at the end of a segment', () => {
+describe('attack 27: J2: unused bits at the end of a segment', () => {
   refuses(arena, bySignature)
   refuses(arena, [
     ['another spelling of the header', { ...wish, tamper: bent(0) }, 'b64_noncanonical'],

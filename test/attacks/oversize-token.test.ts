@@ -18,7 +18,7 @@ function tokenOfSize(bytes: number): string {
   throw new Error(`no token of ${bytes} bytes`)
 }
 
-describe('attack 24: a token larger than 8 KiB', () => {
+describe('attack 24: 001-03: a token larger than 8 KiB', () => {
   refuses(arena, [
     ['a genuine token one byte too large', tokenOfSize(MAX_TOKEN_BYTES + 1), 'token_too_large'],
     ['a genuine token of 12,000 bytes', tokenOfSize(12_000), 'token_too_large'],

@@ -35,7 +35,7 @@ const psychic = CURVE_ALGS.flatMap((alg): readonly Attack[] => {
 })
 const ORDER_25519 = (1n << 252n) + 27742317777372353535851937790883648493n
 
-describe('attack 34: signatures that are genuine by arithmetic (CVE-2022-21449)', () => {
+describe('attack 34: 001-09: signatures that are genuine by arithmetic (CVE-2022-21449)', () => {
   refuses(arena, psychic)
   refuses(arena, [
     ['Ed25519 with zeros', { key: ed, sign: constant(Buffer.alloc(64)) }, 'sig_invalid'],

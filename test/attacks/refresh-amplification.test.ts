@@ -39,7 +39,7 @@ async function openIssuer(
   return { clock, verdict: arena.verdict, fetches: () => fetches }
 }
 
-describe('attack 77: unknown key names that would make us hammer the issuer', () => {
+describe('attack 77: 001-18, 001-20, I12: unknown key names that would make us hammer the issuer', () => {
   test('five thousand of them at once cause few fetches, and everybody is answered', async () => {
     const { clock, verdict, fetches } = await openIssuer(async (install) => install([old]))
     const verdicts = Promise.all(Array.from({ length: 5_000 }, (_, serial) => verdict(junk(serial))))

@@ -20,7 +20,7 @@ function during(arena: FedArena, happens: () => unknown) {
   }
 }
 
-describe('attack 80: while the policy runs,', () => {
+describe('attack 80: Z2: while the policy runs,', () => {
   test.each<readonly [what: string, happens: (arena: FedArena) => unknown, reason: string]>([
     ['the user is revoked', (arena) => arena.revoke(sub), 'revoked_sub'],
     [

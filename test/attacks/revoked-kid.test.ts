@@ -22,7 +22,7 @@ function revoking(
   return { ...snapshot, issuers }
 }
 
-describe('a revoked kid', () => {
+describe('004-34, 004-35: a revoked kid', () => {
   test('that is published, cached and in use is worth nothing from the next snapshot on', async () => {
     const arena = await openFedArena({ first: revoking(5, []) })
     expect(await arena.verdict({ key: KEY })).toBe('allow')

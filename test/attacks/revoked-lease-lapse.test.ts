@@ -18,7 +18,7 @@ async function tiers(arena: FedArena): Promise<readonly string[]> {
   return verdicts
 }
 
-describe('attack 81: an operator that is not heard', () => {
+describe('attack 81: 002-15, 004-32: an operator that is not heard', () => {
   test.each([
     [4_999, ['fresh', 'fresh', 'fresh']],
     [5_000, ['stale', 'fresh', 'fresh']],

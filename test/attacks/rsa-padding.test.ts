@@ -59,7 +59,7 @@ const pss =
   (input) =>
     sign('sha256', input, { key: key.privateKey, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength })
 
-describe('attack 36: RSA padding that only a lax verifier takes (Bleichenbacher 2006)', () => {
+describe('attack 36: 001-09: RSA padding that only a lax verifier takes (Bleichenbacher 2006)', () => {
   refuses(
     arena,
     BLOCKS.map(([name, block]): Attack => [name, { sign: raw(block) }, 'sig_invalid']),

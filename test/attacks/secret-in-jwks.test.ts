@@ -28,7 +28,7 @@ const LEAKS: readonly (readonly [name: string, jwk: Jwk])[] = [
   ['"d" null', { ...good.jwk, kid: 'leaked', d: null }],
 ]
 
-describe('attack 39: a secret among published keys', () => {
+describe('attack 39: J19: a secret among published keys', () => {
   test.each(LEAKS)('%s refuses the whole set, in any place of it', (_, jwk) => {
     for (const keys of [[jwk], [jwk, good.jwk], [good.jwk, jwk]]) {
       const parsed = parseJwks(Buffer.from(JSON.stringify({ keys })), EVERY)

@@ -63,7 +63,7 @@ function openFeed() {
   return { path, feed, keys, events }
 }
 
-describe('attack 39: a set that was good publishes', () => {
+describe('attack 39: J19: a set that was good publishes', () => {
   test.each([
     ['its private key', { keys: [{ ...good.keys[0], d: 'AQAB' }] }],
     ['a symmetric key beside it', { keys: [...good.keys, { kty: 'oct', k: 'AQAB', kid: 'x' }] }],

@@ -34,7 +34,7 @@ const CHANGES: readonly (readonly [name: string, change: (signature: Buffer) => 
   ['empty', () => Buffer.alloc(0)],
 ]
 
-describe('attack 35: a signature in another form', () => {
+describe('attack 35: 001-09: a signature in another form', () => {
   refuses(
     arena,
     curves.map(

@@ -8,7 +8,7 @@ import { openArena, tokenOf } from './arena.ts'
 const arena = await openArena()
 const asked = question({ token: tokenOf({}) })
 
-describe('attack 84: a question that does not say which request it is about', () => {
+describe('attack 84: 004-08: a question that does not say which request it is about', () => {
   test.each([
     ['no method', { method: '' }, 'method'],
     ['a method with a blank', { method: 'GET /x' }, 'method'],

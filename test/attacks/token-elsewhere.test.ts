@@ -74,7 +74,7 @@ const OTHERS = [
   token,
 ]
 
-describe('attack 82: a token in another place or spelling', () => {
+describe('attack 82: O1, Z1, 004-12, P11: a token in another place or spelling', () => {
   test.each(QUERIES)(
     'the target /x%s is refused as token_in_query with 400, with a good token beside it',
     async (query) => {

@@ -65,7 +65,7 @@ const setClaims = {
   htu: 'https://api',
 }
 
-describe('attack 31: a token made for another purpose', () => {
+describe('attack 31: J15, 004-28: a token made for another purpose', () => {
   refuses(
     arena,
     spellings([...OTHERS, ...NEAR], (typ) => [

@@ -3,7 +3,7 @@ import { admits, openArena, refuses } from './arena.ts'
 
 const arena = await openArena()
 
-describe('attack 33: an issuer that does not say what its tokens are for', () => {
+describe('attack 33: A1, J14: an issuer that does not say what its tokens are for', () => {
   refuses(arena, [
     ['no typ', { header: { typ: undefined } }, 'typ_mismatch'],
     ['typ JWT', { header: { typ: 'JWT' } }, 'typ_mismatch'],

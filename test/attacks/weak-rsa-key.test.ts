@@ -66,7 +66,7 @@ const WEAK: readonly (readonly [name: string, jwk: Jwk])[] = [
   ['a modulus in plain base64', rsaJwk(Buffer.from(String(good.jwk['n']), 'base64url').toString('base64'))],
 ]
 
-describe('attack 37: an RSA key too weak to believe', () => {
+describe('attack 37: J19: an RSA key too weak to believe', () => {
   test.each(WEAK)('a key with %s is refused at the door, and its tokens with it', async (_, jwk) => {
     const document = JSON.stringify({ keys: [jwk, good.jwk] })
     const parsed = parseJwks(Buffer.from(document), new Set<Algorithm>(['RS256']))

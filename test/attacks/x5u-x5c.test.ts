@@ -9,7 +9,7 @@ afterAll(() => listener[Symbol.asyncDispose]())
 const attacker = { ...signingKey('RS256', 'attacker'), kid: 'rs256-1' }
 const der = attacker.publicKey.export({ type: 'spki', format: 'der' }).toString('base64')
 
-describe('attack 11: a token that brings or points at a certificate chain', () => {
+describe('attack 11: J8, Z10: a token that brings or points at a certificate chain', () => {
   refuses(arena, [
     ['x5u to the attacker', { key: attacker, header: { x5u: listener.url } }, 'header_forbidden'],
     ["x5c with the attacker's chain", { key: attacker, header: { x5c: [der, der] } }, 'header_forbidden'],

@@ -176,7 +176,7 @@ test('the version is that of the program', () => {
   expect([chart.version, chart.appVersion]).toEqual([version, version])
 })
 
-test('no private key, token or password is part of the chart', () => {
+test('004-07: no private key, token or password is part of the chart', () => {
   expect(all.filter(({ kind }) => kind === 'Secret')).toEqual([])
   const written = JSON.stringify(all.filter(({ kind }) => kind !== 'CustomResourceDefinition'))
   expect(written.match(/PRIVATE KEY|eyJ[A-Za-z0-9_-]{8,}|"password"/g) ?? []).toEqual([])

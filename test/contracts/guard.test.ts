@@ -68,7 +68,7 @@ describe.each(Object.entries(FRAMEWORKS))('%s', (name, make) => {
     expect(app.handled).toEqual([])
   })
 
-  test('what is hidden and what does not exist are the same bytes', async () => {
+  test('004-25: what is hidden and what does not exist are the same bytes', async () => {
     await using app = await open(make)
     const [hidden, absent] = [await app.http.call('/invoices/2'), await app.http.call('/invoices/3')]
     expect(hidden.status).toBe(404)
@@ -106,7 +106,7 @@ describe.each(Object.entries(FRAMEWORKS))('%s', (name, make) => {
     expect(app.sidecar.questions).toEqual([])
   })
 
-  test('a route declared nowhere is refused with 404', async () => {
+  test('004-08: a route declared nowhere is refused with 404', async () => {
     await using app = await open(make)
     expect(await app.http.call('/nowhere')).toMatchObject({ status: 404, body: 'Not found.' })
     expect(app.guard.counts()).toEqual({ ...NOTHING, undeclared: 1 })

@@ -22,7 +22,7 @@ test.each([
   ['named __proto__', '{"__proto__":{},"__proto__":{}}'],
   ['whose first value holds members', '{"a":{"b":1,"c":2},"a":0}'],
   ['behind a colon in a string', '{"a":":","a":"::"}'],
-])('a duplicate member %s is refused', (_where, text) => {
+])('J3: a duplicate member %s is refused', (_where, text) => {
   expect(read(text)).toBe('json_duplicate')
 })
 
@@ -108,7 +108,7 @@ test.each([
   ['a string that does not end', '{"a":"b'],
   ['a backslash at the end', '{"a":"b\\'],
   ['an unknown escape', '{"a":"\\x41"}'],
-])('%s is refused', (_what, text) => {
+])('J3: %s is refused', (_what, text) => {
   expect(read(text)).toBe('json_invalid')
 })
 

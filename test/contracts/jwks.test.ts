@@ -226,7 +226,7 @@ test('64 keys in 256 KiB are welcome; an empty set is a set', () => {
   expect(parse({ keys: [] })).toEqual({ ok: true, keys: [], refused: [] })
 })
 
-test('one bad key does not spoil the others; a leaked secret spoils them all, wherever it stands', () => {
+test('J19: one bad key does not spoil the others; a leaked secret spoils them all, wherever it stands', () => {
   const bad = { ...ES.jwk, kid: 'bad', crv: 'P-999' }
   const set = parse({ keys: [bad, RS.jwk, ED.jwk] })
   expect(set.ok && set.keys.map(({ kid }) => kid)).toEqual(['rs', 'ed'])

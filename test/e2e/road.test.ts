@@ -166,7 +166,7 @@ spec: { tests: Skip, source: { type: ConfigMap, configMap: { name: rules } } }
     )
   })
 
-  test('refresh-now fetches the keys at once', async () => {
+  test('000-34: refresh-now fetches the keys at once', async () => {
     const asked = `now-${Date.now()}`
     const took = await seconds(async () => {
       await world.kubectl([
@@ -188,7 +188,7 @@ spec: { tests: Skip, source: { type: ConfigMap, configMap: { name: rules } } }
     table.row('refresh-now -> keys fetched, in status', took, 'by annotation')
   })
 
-  test('the provider rotates its key: no good request is denied', async () => {
+  test('001-01, 004-22: the provider rotates its key: no good request is denied', async () => {
     const stream = traffic(pods, 'rotation')
     await stream.start(await good())
     await delay(1000)
@@ -208,7 +208,7 @@ spec: { tests: Skip, source: { type: ConfigMap, configMap: { name: rules } } }
     await stream.stop()
   })
 
-  test('revokedKids, then a Revocation, take effect everywhere', async () => {
+  test('004-34, 004-04: revokedKids, then a Revocation, take effect everywhere', async () => {
     const token = await alice()
     const kid = world.idp.kid()
     await untilAll(pods, { token }, 'allow')

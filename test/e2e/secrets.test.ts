@@ -118,7 +118,7 @@ describe.skipIf(reason)('keys and tokens of an installation at work', { timeout:
     table.row('environments and arguments', undefined, `${processes.length} processes of pods: none`)
   })
 
-  test('volumes of pods hold no key, and of what is secret only the tokens that the kubelet renews', async () => {
+  test('004-07: volumes of pods hold no key, and of what is secret only the tokens that the kubelet renews', async () => {
     const listed = (await world.cluster.nodeExec(['sh', '-c', VOLUMES])).trim().split('\n')
     const names = new Set(listed.map((path) => path.replace(/.*\//, '')))
     expect([...names].toSorted()).toEqual(['Corefile', 'anchors.pem', 'ca.crt', 'namespace', 'token'])

@@ -41,7 +41,7 @@ function tenantIn(token: string): string {
 }
 
 describe('tokens a few changes away from a genuine one', () => {
-  test('are allowed exactly when jose and a table of claims allow them', async () => {
+  test('000-01: are allowed exactly when jose and a table of claims allow them', async () => {
     const tally = createTally()
     await fc.assert(
       fc.asyncProperty(mutant(AT_S), async (token) => {

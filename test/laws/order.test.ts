@@ -72,7 +72,7 @@ test('the order of claims, of header members and white space between them change
   expect(tally.kinds()).toBeGreaterThan(4)
 })
 
-test('claims that no rule knows change no answer', async () => {
+test('J18: claims that no rule knows change no answer', async () => {
   const known = [
     'iss',
     'aud',
@@ -109,7 +109,7 @@ test('claims that no rule knows change no answer', async () => {
   )
 })
 
-test('headers other than the credential, and their order, change no answer', async () => {
+test('000-03: headers other than the credential, and their order, change no answer', async () => {
   const tally = createTally()
   const credential = /^(dpop|authorization)$|^[^a-z]*a[^a-z]*u[^a-z]*t[^a-z]*h[^a-z]*o[^a-z]*r/i
   const name = fc.oneof(

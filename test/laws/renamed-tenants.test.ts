@@ -77,7 +77,7 @@ test('exchanging two tenants exchanges their answers', async () => {
   )
 })
 
-test('no caller of one tenant ever gets an allow for a resource of another', async () => {
+test('004-10: no caller of one tenant ever gets an allow for a resource of another', async () => {
   await fc.assert(
     fc.asyncProperty(claims, asked, async (who, what) => {
       const verdict = await arena.verdict(tokenOf({ key: KEY, claims: who }), what)

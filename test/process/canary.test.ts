@@ -230,7 +230,7 @@ describe('planted in what it reads', () => {
 })
 
 describe('afterwards', () => {
-  test('each decision has its line, and no mark is in any of them', async () => {
+  test('002-19: each decision has its line, and no mark is in any of them', async () => {
     const last = await ask(question())
     await until('the last line', () =>
       sidecar.decisions.find((line) => line['decision_id'] === last.decisionId),
@@ -239,7 +239,7 @@ describe('afterwards', () => {
     clean('decision log', JSON.stringify(sidecar.decisions))
   })
 
-  test('no mark is in the operational log, the metrics or readiness', async () => {
+  test('002-19: no mark is in the operational log, the metrics or readiness', async () => {
     clean('operational log', JSON.stringify(sidecar.events))
     clean('metrics', (await sidecar.admin('/metrics')).text)
     clean('readyz', (await sidecar.admin('/readyz')).text)

@@ -19,19 +19,22 @@ async function fetching(idp: Idp, ground: Ground): Promise<Sidecar> {
 const aliceAt = async (idp: Idp) => question({ token: (await idp.userTokens('alice')).accessToken })
 
 describe('the provider rotates its key', () => {
-  test.each(WAYS)('the first token under the new kid passes, with exactly one fetch (%s)', async (way) => {
-    using ground = openGround()
-    await using idp = await startIdp()
-    await using sidecar = await fetching(idp, ground)
-    using asker = openAsker(sidecar.unix, way)
-    const before = idp.jwksFetches()
-    await idp.rotate()
-    expect(seen(await asker.ask(await aliceAt(idp))).verdict).toBe('allow')
-    expect(seen(await asker.ask(await aliceAt(idp))).verdict).toBe('allow')
-    expect(idp.jwksFetches() - before).toBe(1)
-  })
+  test.each(WAYS)(
+    '001-01: the first token under the new kid passes, with exactly one fetch (%s)',
+    async (way) => {
+      using ground = openGround()
+      await using idp = await startIdp()
+      await using sidecar = await fetching(idp, ground)
+      using asker = openAsker(sidecar.unix, way)
+      const before = idp.jwksFetches()
+      await idp.rotate()
+      expect(seen(await asker.ask(await aliceAt(idp))).verdict).toBe('allow')
+      expect(seen(await asker.ask(await aliceAt(idp))).verdict).toBe('allow')
+      expect(idp.jwksFetches() - before).toBe(1)
+    },
+  )
 
-  test.each(WAYS)('50 first tokens at once pass, with exactly one fetch (%s)', async (way) => {
+  test.each(WAYS)('001-06: 50 first tokens at once pass, with exactly one fetch (%s)', async (way) => {
     using ground = openGround()
     await using idp = await startIdp()
     await using sidecar = await fetching(idp, ground)

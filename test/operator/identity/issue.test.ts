@@ -256,7 +256,7 @@ describe('workload identities', () => {
     return given.ok ? given.value.svids.map(({ spiffeId }) => spiffeId) : given.reason
   }
 
-  test('follow the service account, and what was granted within the namespace', async () => {
+  test('004-21: follow the service account, and what was granted within the namespace', async () => {
     const client = await peerWith(newKey())
     expect(await ids(client)).toEqual([`spiffe://${TD}/ns/shop/sa/cart`])
     grants = [

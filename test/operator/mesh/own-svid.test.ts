@@ -57,7 +57,7 @@ describe('the own SVID', () => {
     expect(keyOf(own.current().privateKey as never)).toBe(asked[3]?.key)
   })
 
-  test('is renewed at half of its life, with a new key, and shows the old one', async () => {
+  test('004-20: is renewed at half of its life, with a new key, and shows the old one', async () => {
     const { options, asked, waits } = issuer((tries) => tries < 4)
     await using own = await openOwnSvid(options, never)
     const first = own.current()

@@ -160,7 +160,7 @@ describe('what is sent', () => {
     expect(again.received.map(({ response }) => response.$case)).toEqual(['keyFreshness', 'heartbeat'])
   })
 
-  test('a change is told as a difference to whoever holds what it builds on, and whole to others', async () => {
+  test('004-30: a change is told as a difference to whoever holds what it builds on, and whole to others', async () => {
     await using stage = await openStage()
     const first = worldOf({
       cluster: shop(['a', 'b'], put('keySets', 'shop/idp', keys(`{"keys":[${' '.repeat(2_000)}]}`))),

@@ -125,7 +125,7 @@ const kids = (fed: ReturnType<typeof openFed>) => [
   ...(fed.store.installed()?.issuers.get(ISSUER)?.keys.byKid.keys() ?? []),
 ]
 
-test('a real sidecar takes policy, keys and revocations, says so, and keeps the last good policy when one is broken', async () => {
+test('004-29: a real sidecar takes policy, keys and revocations, says so, and keeps the last good policy when one is broken', async () => {
   await using both = await openBoth()
   const { stage, fed, feed } = both
   const state = () => stage.publisher.states()[0]

@@ -309,7 +309,7 @@ describe('TokenIssuer', () => {
     )
   })
 
-  test('keys that left are remembered with when they were seen, revoked ones are marked', () => {
+  test('001-19, 000-33: keys that left are remembered with when they were seen, revoked ones are marked', () => {
     const first = planTokenIssuer(object, keys, ALL, AT)
     const next = { ...keys, fetchedAtMs: AT + 90_000, kids: [{ kid: 'k2', algorithm: 'RS256' }] }
     const after = planTokenIssuer(written(object, first), next, ALL, AT + 90_000)
@@ -319,7 +319,7 @@ describe('TokenIssuer', () => {
     ])
   })
 
-  test('news are the keys that came and the keys that went', () => {
+  test('000-33: news are the keys that came and the keys that went', () => {
     expect(keyNews(['a', 'b'], ['b', 'c'])).toEqual(['key c is published', 'key a is no longer published'])
     expect(keyNews(['a'], ['a'])).toEqual([])
   })

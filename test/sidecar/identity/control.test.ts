@@ -62,7 +62,7 @@ test('half of the life before, it is renewed with a new key, the current SVID as
   expect(new Set(world.issuer.asked.map(({ key }) => key)).size).toBe(4)
 })
 
-test('it is not renewed long before half of its life', async () => {
+test('004-20: it is not renewed long before half of its life', async () => {
   await using world = await openWorld()
   controlIn(world)
   await issued(world, 1)

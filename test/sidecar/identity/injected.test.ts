@@ -72,7 +72,7 @@ test('it becomes ready by the operator alone and answers both questions; each so
   expect(sidecar.feed.nacks).toEqual([])
 })
 
-test('through rotations every few seconds no question fails, and the feed follows on new connections', async () => {
+test('004-22: through rotations every few seconds no question fails, and the feed follows on new connections', async () => {
   await using sidecar = await startInjected({ svidTtlMs: 4_000 })
   await sidecar.ready()
   const client = new Client(`unix:${sidecar.checkSocket}`, credentials.createInsecure())

@@ -28,7 +28,7 @@ async function decide(asked: Asked, claims: Members = {}): Promise<Decision> {
 
 const reasonOf = (decision: Decision) => (denied(decision) ? decision.reason : 'allow')
 
-test('what floor and application both allow is allowed, with the rules that said so', async () => {
+test('004-06: what floor and application both allow is allowed, with the rules that said so', async () => {
   expect(await decide({})).toMatchObject({ kind: 'allow', ruleIds: ['invoice.read.owner'] })
 })
 

@@ -17,7 +17,7 @@ async function fields(...given: Parameters<typeof decided>): Promise<Readonly<Re
   return JSON.parse(auditLine(await decided(...given), TIME))
 }
 
-test('an allowance has these fields and no others', async () => {
+test('004-36: an allowance has these fields and no others', async () => {
   const line = await fields()
   expect(Object.keys(line).sort()).toEqual(
     [...ALWAYS, ...ASKED, ...WHO, 'rule_ids', 'policy_revision'].sort(),
@@ -71,7 +71,7 @@ test('a question that breaks the contract has a detail, and nothing of the quest
   expect(Object.keys(line).sort()).toEqual([...ALWAYS, 'reason', 'detail'].sort())
 })
 
-test('neither token, claim, header, URL nor attribute gets into a line, whatever the outcome', async () => {
+test('002-19: neither token, claim, header, URL nor attribute gets into a line, whatever the outcome', async () => {
   const canary = 'canary-4f1d'
   const claims = { email: canary, secret: { deep: canary } }
   const asked = {

@@ -22,7 +22,7 @@ test.each<readonly [reason: Reason, status: number, headers: unknown]>([
   ['jwks_unavailable', 503, [{ name: 'retry-after', value: '1' }]],
   ['overloaded', 503, [{ name: 'retry-after', value: '1' }]],
   ['internal', 503, [{ name: 'retry-after', value: '1' }]],
-])('%s: %i', (reason, status, headers) => {
+])('004-09: %s: %i', (reason, status, headers) => {
   expect(faceOf(deny(reason), 'invoice:read')).toMatchObject({ status, headers })
 })
 
@@ -36,7 +36,7 @@ describe.each(REASONS)('%s', (reason) => {
     expect(JSON.stringify(face)).not.toContain(reason === 'insufficient_scope' ? 'reason' : reason)
   })
 
-  test('challenges exactly when RFC 6750 section 3 asks for it', () => {
+  test('A8, Z3: challenges exactly when RFC 6750 section 3 asks for it', () => {
     const challenged = face.headers.some(({ name }) => name === 'www-authenticate')
     const meaning: { readonly error?: string } = MEANING[reason]
     expect(challenged).toBe(face.status === 401 || meaning.error !== undefined)
@@ -66,7 +66,7 @@ test.each<readonly [reason: Reason, hidden: boolean, status: number]>([
   expect(faceOf(denyByRules(reason, ['r'], hidden), 'x').status).toBe(status)
 })
 
-test('what is hidden has one face, whatever the reason: existence cannot be told from it', () => {
+test('004-25: what is hidden has one face, whatever the reason: existence cannot be told from it', () => {
   const faces = (
     ['policy_denied', 'not_owner', 'insufficient_scope', 'tenant_mismatch', 'step_up_required'] as const
   ).map((reason) => JSON.stringify(faceOf(denyByRules(reason, [reason], true), 'invoice:read')))

@@ -43,7 +43,7 @@ describe.each([0, 1, 60, 300])('with a skew of %i s', (skewS) => {
     [-1, 'expired'],
     [0, 'expired'],
     [1, 'allow'],
-  ])('exp %i s from the last tolerated second: %s', async (d, want) => {
+  ])('001-13, J17: exp %i s from the last tolerated second: %s', async (d, want) => {
     expect(await skewed.verdict({ claims: { exp: NOW_S - skewS + d, iat: NOW_S - 400 } })).toBe(want)
   })
 
@@ -51,7 +51,7 @@ describe.each([0, 1, 60, 300])('with a skew of %i s', (skewS) => {
     [-1, 'allow'],
     [0, 'allow'],
     [1, 'nbf_future'],
-  ])('nbf %i s from the last tolerated second: %s', async (d, want) => {
+  ])('001-13: nbf %i s from the last tolerated second: %s', async (d, want) => {
     expect(await skewed.verdict({ claims: { nbf: NOW_S + skewS + d } })).toBe(want)
   })
 
@@ -59,7 +59,7 @@ describe.each([0, 1, 60, 300])('with a skew of %i s', (skewS) => {
     [-1, 'allow'],
     [0, 'allow'],
     [1, 'iat_future'],
-  ])('iat %i s from the last tolerated second: %s', async (d, want) => {
+  ])('001-13: iat %i s from the last tolerated second: %s', async (d, want) => {
     expect(await skewed.verdict({ claims: { iat: NOW_S + skewS + d, exp: NOW_S + 600 } })).toBe(want)
   })
 })
@@ -76,7 +76,7 @@ test.each([
   [3600, 'allow'],
   [3601, 'lifetime_too_long'],
   [86_400 * 365, 'lifetime_too_long'],
-])('a lifetime of %i s where 3600 is the most: %s', async (lifetime, want) => {
+])('000-36: a lifetime of %i s where 3600 is the most: %s', async (lifetime, want) => {
   expect(await claims({ exp: NOW_S + lifetime })).toBe(want)
 })
 
@@ -92,14 +92,17 @@ test.each<readonly [claim: string, missing: string, wrong: string]>([
   ['exp', 'exp_missing', 'exp_invalid'],
   ['iat', 'iat_missing', 'claim_invalid'],
   ['nbf', 'allow', 'claim_invalid'],
-])('%s that is absent: %s; that is no whole positive number: %s', async (claim, missing, wrong) => {
-  expect(await claims({ [claim]: undefined })).toBe(missing)
-  for (const value of [null, '', `${NOW_S + 300}`, true, [], {}, 0, -1, NOW_S + 0.5, 2 ** 53, 1e300]) {
-    expect(await claims({ [claim]: value }), JSON.stringify(value)).toBe(wrong)
-  }
-})
+])(
+  '001-22, J17: %s that is absent: %s; that is no whole positive number: %s',
+  async (claim, missing, wrong) => {
+    expect(await claims({ [claim]: undefined })).toBe(missing)
+    for (const value of [null, '', `${NOW_S + 300}`, true, [], {}, 0, -1, NOW_S + 0.5, 2 ** 53, 1e300]) {
+      expect(await claims({ [claim]: value }), JSON.stringify(value)).toBe(wrong)
+    }
+  },
+)
 
-test('exp 1e999, which reads as infinity, is invalid and not eternal', async () => {
+test('001-22, J17: exp 1e999, which reads as infinity, is invalid and not eternal', async () => {
   const text = JSON.stringify({
     iss: ISSUER,
     aud: AUDIENCE,
@@ -131,7 +134,7 @@ test.each([
   ['a list with a number', [AUDIENCE, 7], 'aud_invalid'],
   ['a list in a list', [[AUDIENCE]], 'aud_invalid'],
   ['an object', { 0: AUDIENCE }, 'aud_invalid'],
-])('aud: %s', async (_what, aud, want) => {
+])('000-02, 000-09, J13, A3: aud: %s', async (_what, aud, want) => {
   expect(await claims({ aud })).toBe(want)
 })
 
@@ -140,7 +143,7 @@ test.each([
   ['alone, in a list', [AUDIENCE], 'allow'],
   ['alone, twice', [AUDIENCE, AUDIENCE], 'allow'],
   ['with another', [AUDIENCE, 'x'], 'aud_not_exclusive'],
-])('an exclusive audience %s', async (_what, aud, want) => {
+])('000-05, R2: an exclusive audience %s', async (_what, aud, want) => {
   const exclusive = await openDesk({ exclusiveAudience: true })
   expect(await exclusive.verdict({ claims: { aud } })).toBe(want)
 })
@@ -156,11 +159,11 @@ test.each([
   ['a number', 7, 'iss_unknown'],
   ['a list with it', [ISSUER], 'iss_unknown'],
   ['a name that objects have', '__proto__', 'iss_unknown'],
-])('iss: %s', async (_what, iss, want) => {
+])('001-10: iss: %s', async (_what, iss, want) => {
   expect(await claims({ iss })).toBe(want)
 })
 
-describe.each(['sub', 'client_id', 'jti'])('%s', (name) => {
+describe.each(['sub', 'client_id', 'jti'])('A2, J12: %s', (name) => {
   test.each([
     ['absent', undefined, 'claim_missing'],
     ['empty', '', 'claim_invalid'],
@@ -191,7 +194,7 @@ test.each([
   [7, 'claim_invalid'],
   [null, 'claim_invalid'],
   [['invoice:read'], 'claim_invalid'],
-])('scope %j: %s', async (scope, want) => {
+])('002-09: scope %j: %s', async (scope, want) => {
   expect(await claims({ scope })).toBe(want)
 })
 
@@ -208,7 +211,7 @@ test.each([
   [[7], 'claim_invalid'],
   [{ 0: 'billing' }, 'claim_invalid'],
   [null, 'claim_invalid'],
-])('roles %j: %s', async (roles, want) => {
+])('A7: roles %j: %s', async (roles, want) => {
   expect(await claims({ roles })).toBe(want)
 })
 
@@ -223,19 +226,19 @@ test.each([
   ['at+jwt ', 'typ_mismatch'],
   ['application/at+jwt; v=1', 'typ_mismatch'],
   ['dpop+jwt', 'typ_mismatch'],
-])('typ %j: %s', async (typ, want) => {
+])('A1: typ %j: %s', async (typ, want) => {
   expect(await desk.verdict({ header: { typ } })).toBe(want)
 })
 
-test('an algorithm that is not pinned for the issuer is refused, even when its key is genuine', async () => {
+test('001-07, A4: an algorithm that is not pinned for the issuer is refused, even when its key is genuine', async () => {
   expect(await desk.verdict({ key: signingKey('ES256', 'desk-es') })).toBe('alg_not_allowed')
 })
 
-test('a kid that is absent is never guessed', async () => {
+test('001-04: a kid that is absent is never guessed', async () => {
   expect(await desk.verdict({ header: { kid: undefined } })).toBe('kid_missing')
 })
 
-test('a signature by another key, or over other bytes, is not genuine', async () => {
+test('001-09: a signature by another key, or over other bytes, is not genuine', async () => {
   expect(await desk.verdict({ key: { ...signingKey('RS256', 'stranger'), kid: KEY.kid } })).toBe(
     'sig_invalid',
   )

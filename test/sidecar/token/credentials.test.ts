@@ -91,7 +91,7 @@ test.each([
   ['a scheme with a NUL', 'Bear\0er abc'],
   ['the scheme twice', 'Bearer Bearer abc'],
   ['two schemes', 'Bearer DPoP abc'],
-])('%s is malformed', (_what, value) => {
+])('P11: %s is malformed', (_what, value) => {
   expect(asked([auth(value)])).toBe('auth_malformed')
 })
 
@@ -143,7 +143,7 @@ test.each([
   '/x?a=%zz&access_token=abc',
   '/x?a?access_token=abc',
   'https://api.example/x?access_token=abc',
-])('a token in the query of %s is refused, whatever else there is', (url) => {
+])('O1, Z1, 004-12: a token in the query of %s is refused, whatever else there is', (url) => {
   expect(asked([], url)).toBe('token_in_query')
   expect(asked([auth('Bearer a')], url)).toBe('token_in_query')
 })

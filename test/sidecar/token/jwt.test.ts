@@ -19,7 +19,7 @@ function withHeader(members: Readonly<Record<string, unknown>>): string {
   return `${b64(JSON.stringify(members))}.${PAYLOAD}.${SIGNATURE}`
 }
 
-test('a compact JWS is taken apart: header, claims, signed bytes, signature', () => {
+test('001-03: a compact JWS is taken apart: header, claims, signed bytes, signature', () => {
   const jwt = parseJwt(Buffer.from(`${HEADER}.${PAYLOAD}.${SIGNATURE}`), FORGETFUL)
   expect(jwt).toEqual({
     header: { algorithm: 'RS256', type: 'at+jwt', kid: 'k1' },
@@ -57,11 +57,11 @@ test.each([
   ['an empty header', `.${PAYLOAD}.${SIGNATURE}`],
   ['an empty payload', `${HEADER}..${SIGNATURE}`],
   ['the JSON serialization', JSON.stringify({ payload: PAYLOAD, protected: HEADER, signature: SIGNATURE })],
-])('%s is not a compact JWS', (_what, token) => {
+])('J1: %s is not a compact JWS', (_what, token) => {
   expect(read(token)).toBe('token_format')
 })
 
-test('five segments are a JWE, which is refused by name', () => {
+test('J10, A5: five segments are a JWE, which is refused by name', () => {
   expect(read('a.b.c.d.e')).toBe('jwe_unsupported')
   expect(read('....')).toBe('token_format')
 })
@@ -101,7 +101,7 @@ test.each(['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384
   },
 )
 
-test('alg EdDSA is Ed25519 under its older name', () => {
+test('J16: alg EdDSA is Ed25519 under its older name', () => {
   const jwt = parseJwt(Buffer.from(withHeader({ ...GOOD_HEADER, alg: 'EdDSA' })), FORGETFUL)
   expect(denied(jwt) ? jwt.reason : jwt.header.algorithm).toBe('Ed25519')
 })
@@ -154,7 +154,7 @@ test.each([
   [{ kid: undefined }, 'parsed'],
   [{ typ: undefined }, 'parsed'],
   [{ x5t: 'abc', 'x5t#S256': 'abc', unknown: [1] }, 'parsed'],
-])('a header with %j: %s', (members, want) => {
+])('J4, J7, J8, J9: a header with %j: %s', (members, want) => {
   expect(read(withHeader({ ...GOOD_HEADER, ...members }))).toBe(want)
 })
 
@@ -166,7 +166,7 @@ test.each([
   ['application/application/at+jwt', 'application/at+jwt'],
   ['JWT', 'jwt'],
   [' at+jwt', ' at+jwt'],
-])('typ %s is compared as "%s"', (typ, want) => {
+])('J14: typ %s is compared as "%s"', (typ, want) => {
   const jwt = parseJwt(Buffer.from(withHeader({ ...GOOD_HEADER, typ })), FORGETFUL)
   expect(denied(jwt) ? jwt.reason : jwt.header.type).toBe(want)
 })

@@ -21,7 +21,7 @@ test.each<readonly [what: string, claims: Members, want: string]>([
   ['that says nothing', { tenant: '' }, 'issuer_tenant_mismatch'],
   ['that says null', { tenant: null }, 'issuer_tenant_mismatch'],
   ['that says it in a list', { tenant: ['acme'] }, 'issuer_tenant_mismatch'],
-])('an issuer of one tenant, a token %s', async (_what, claims, want) => {
+])('004-03: an issuer of one tenant, a token %s', async (_what, claims, want) => {
   const desk = await openDesk({ tenant: fixed })
   expect(await desk.verdict({ claims })).toBe(want)
 })
@@ -79,7 +79,7 @@ test.each<readonly [claims: Members, kind: string]>([
   [{ sub: 'alice', client_id: 'web' }, 'user'],
   [{ sub: 'batch', client_id: 'batch' }, 'machine'],
   [{ sub: 'Batch', client_id: 'batch' }, 'user'],
-])('%j speaks for a %s', async (claims, kind) => {
+])('004-02: %j speaks for a %s', async (claims, kind) => {
   expect((await recognised(claims)).kind).toBe(kind)
 })
 

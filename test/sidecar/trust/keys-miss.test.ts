@@ -13,7 +13,7 @@ beforeEach(async () => {
 
 const junk = (index: number) => `junk-${index}`
 
-test('100 parallel questions for an unknown but real kid cause one fetch, and all get the key', async () => {
+test('001-06: 100 parallel questions for an unknown but real kid cause one fetch, and all get the key', async () => {
   world.script(async () => {
     await world.time.sleep(40, new AbortController().signal)
     return [OLD, NEW]
@@ -25,7 +25,7 @@ test('100 parallel questions for an unknown but real kid cause one fetch, and al
   expect(world.keys.counts).toEqual({ hits: 0, misses: 100 })
 })
 
-test('kid_unknown is said after a successful fetch that lacks it, and for 30 s without another fetch', async () => {
+test('001-18, I12: kid_unknown is said after a successful fetch that lacks it, and for 30 s without another fetch', async () => {
   expect(await world.ask('nobody')).toBe('kid_unknown')
   expect(world.fetches).toHaveLength(1)
   for (const after of [0, 1, MISS_LIMITS.unknownKidMs - 2]) {
@@ -126,7 +126,7 @@ test('everybody who asks before a fetch begins joins it', async () => {
   expect(world.fetches).toHaveLength(2)
 })
 
-test('a rotation while 1,000 junk kids a second flood: not one question for the new key is refused', async () => {
+test('001-20: a rotation while 1,000 junk kids a second flood: not one question for the new key is refused', async () => {
   let rotated = false
   world.script(async () => {
     await world.time.sleep(30, new AbortController().signal)
@@ -239,7 +239,7 @@ test('a key that a scheduled fetch brings meanwhile is found by those who wait',
   expect(await waiting).toBe('key new')
 })
 
-test('issuers do not share failures: the keys of one are found while the other is down', async () => {
+test('004-39: issuers do not share failures: the keys of one are found while the other is down', async () => {
   world.script(() => 'failure')
   expect(await world.ask('x', { issuer: OTHER_ISSUER })).toBe('jwks_unavailable')
   world.script(() => [OLD, NEW])

@@ -20,7 +20,7 @@ test('a known kid is answered at once, from memory, and counted as a hit', () =>
   expect(world.fetches).toEqual([])
 })
 
-test('a key is found for its own issuer only', async () => {
+test('J11, 001-11: a key is found for its own issuer only', async () => {
   expect(await world.ask('old', { issuer: OTHER_ISSUER })).not.toBe('key old')
 })
 

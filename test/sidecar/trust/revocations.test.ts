@@ -75,7 +75,7 @@ describe('whom an entry meets', () => {
   test.each([
     [S, 'revoked_sub'],
     [S + 1, undefined],
-  ])('a subject until a moment, so that a new login works: iat %i', (issuedAt, reason) => {
+  ])('004-15: a subject until a moment, so that a new login works: iat %i', (issuedAt, reason) => {
     const revocations = holding(entry('r', { $case: 'sub', sub: 'alice' }, { issuedBeforeMs: S * 1000 }))
     expect(revocations.against(caller({ issuedAt }), token(), AT)).toBe(reason)
   })

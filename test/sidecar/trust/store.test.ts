@@ -30,7 +30,7 @@ test.each([
   [-86_400_000, 'clock_unsafe'],
   [1, 'believed'],
   [86_400_000, 'believed'],
-])('a wall clock that moves by %i ms: %s', async (step, want) => {
+])('001-15: a wall clock that moves by %i ms: %s', async (step, want) => {
   const { store, state } = openTrust()
   await state({})
   store.current(AT)

@@ -114,7 +114,7 @@ test.each([
   [899_999, 'read', false],
   [900_000, 'read', true],
   [Number.POSITIVE_INFINITY, 'read', true],
-])('%i ms of silence, %s: lapsed is %s', (silenceMs, action, want) => {
+])('004-32: %i ms of silence, %s: lapsed is %s', (silenceMs, action, want) => {
   const tiers = tiersOf([strict('pay'), { actions: ['read'], staleness: STALENESS_READ_DEGRADED }])
   expect(lapsed({ tiers, lease: { silence: () => silenceMs } }, action, 0)).toBe(want)
 })

@@ -174,13 +174,13 @@ export const TOKEN_ISSUER_ROWS: Rows = {
       says: 'exactly one of uri, discovery and inline',
     },
     {
-      name: 'keys believed for 6 h',
+      name: '000-29, 001-05: keys believed for 6 h',
       change: { 'jwks.maxStale': '6h' },
       field: 'spec.jwks.maxStale',
       says: 'from 1m to 1h, written such as 15m: whoever stole a key',
     },
     {
-      name: 'keys believed for a second more than 1 h',
+      name: '001-05: keys believed for a second more than 1 h',
       change: { 'jwks.maxStale': '3601s' },
       field: 'spec.jwks.maxStale',
       says: 'the limit is 1h',
@@ -216,7 +216,7 @@ export const TOKEN_ISSUER_ROWS: Rows = {
       says: 'holds a private key: take it out',
     },
     {
-      name: 'HMAC',
+      name: '001-07: HMAC',
       change: { algorithms: ['RS256', 'HS256'] },
       field: 'spec.algorithms[1]',
       says: 'must be one of EdDSA, RS256',
@@ -237,7 +237,7 @@ export const TOKEN_ISSUER_ROWS: Rows = {
       server: 'Duplicate value: "RS256"',
     },
     {
-      name: 'a clock skew of 2 min',
+      name: '001-14, Z6: a clock skew of 2 min',
       change: { clockSkew: '2m' },
       field: 'spec.clockSkew',
       says: 'from 0s to 60s',
