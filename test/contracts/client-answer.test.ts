@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { readAnswer } from '../../contracts/client/answer.ts'
 import { type Decision, isAllowance } from '../../contracts/client.ts'
 import { CheckResponse, Denial, Principal } from '../../contracts/gen/portcullis/authorizer/v1/authorizer.ts'
-import { allowing, denying, encode, PRINCIPAL } from './scripted-sidecar.ts'
+import { allowing, allowingWith, denying, encode, PRINCIPAL } from './scripted-sidecar.ts'
 
 const COMPLETE = encode(allowing())
 const REFUSED = encode(denying())
@@ -34,6 +34,12 @@ describe('what is no complete permission is a denial: invalid_answer', () => {
     ['an allowance followed by a denial', bytes(COMPLETE, REFUSED)],
     ['a denial inserted before the ids', bytes(field(2, bytes()), COMPLETE)],
     ['two allowances', bytes(allowanceOf({ subject: 'bob' }), COMPLETE)],
+    [
+      'an allowance whose line would start another',
+      encode(allowingWith([header('dpop-nonce', 'a\r\nset-cookie: b')])),
+    ],
+    ['an allowance that sets a cookie', encode(allowingWith([header('set-cookie', 'a=b')]))],
+    ['an allowance with a line that has no name', encode(allowingWith([header('', 'a')]))],
     ['two principals in one allowance', bytes(field(1, bytes(field(1, bytes()), field(1, bytes()))), IDS)],
     ['two decision ids', bytes(COMPLETE, field(10, Buffer.from('d-9')))],
     ['a zero tag after a complete permission', bytes(COMPLETE, [0])],

@@ -39,6 +39,17 @@ test('only credential lines are read, in their order, whatever their case, byte 
   ])
 })
 
+test.each([
+  ['a connection without TLS', undefined, []],
+  ['a peer that TLS did not verify', { authorized: false }, []],
+  ['a peer that says so itself', { authorized: 'true' }, []],
+  ['a peer that TLS verified', { authorized: true }, ['x-forwarded-client-cert', 'client-cert']],
+])('X5: what a proxy says of a certificate is handed on: %s', (_, socket, want) => {
+  const rawHeaders = ['X-Forwarded-Client-Cert', 'Hash=aa', 'Client-Cert', ':aa:']
+  const { headers } = fromHttp({ method: 'GET', url: '/', rawHeaders, ...(socket && { socket }) })
+  expect(headers.map(({ name }) => name)).toEqual(want)
+})
+
 test('the URL is the one the caller asked for', () => {
   expect(fromHttp({ method: 'GET', url: '/1', originalUrl: '/api/1?x=1', rawHeaders: [] }).url).toBe(
     '/api/1?x=1',

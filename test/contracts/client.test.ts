@@ -38,6 +38,7 @@ describe.each(TRANSPORTS)('over %s', (transport) => {
       kind: 'allow',
       principal: PRINCIPAL,
       ruleIds: ['floor'],
+      headers: [],
       decisionId: 'd-1',
       policyRevision: 'r-1',
       trustGeneration: 7,

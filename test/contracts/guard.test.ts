@@ -55,6 +55,17 @@ describe.each(Object.entries(FRAMEWORKS))('%s', (name, make) => {
     expect(app.handled).toEqual([])
   })
 
+  test('P6: the lines that an allowance brings are in the response, and in no other', async () => {
+    await using app = await open(make)
+    const nonced = await app.http.call('/invoices/1', {
+      headers: ['authorization', 'Bearer ann', 'dpop', 'nonced'],
+    })
+    expect([nonced.status, nonced.body]).toEqual([200, 'acme-secret for ann'])
+    expect(nonced.lines.filter((line) => line.startsWith('dpop-nonce:'))).toEqual(['dpop-nonce: v1.next'])
+    expect(nonced.headers['cache-control']).toBe('no-store')
+    expect((await app.http.call('/invoices/1')).headers['dpop-nonce']).toBeUndefined()
+  })
+
   test('a refusal forwards status, challenges and text verbatim, is not stored, and tells nothing else', async () => {
     await using app = await open(make)
     const reply = await app.http.call('/invoices/1', { headers: [] })

@@ -1,7 +1,7 @@
 import { type IncomingHttpHeaders, request, type Server } from 'node:http'
 import type { HttpRequest } from '../../contracts/client.ts'
 import { Reason } from '../../contracts/gen/portcullis/authorizer/v1/authorizer.ts'
-import { allowing, denying, encode, type Script } from './scripted-sidecar.ts'
+import { allowing, allowingWith, denying, encode, type Script } from './scripted-sidecar.ts'
 
 export interface Invoice {
   readonly id: string
@@ -33,8 +33,15 @@ export const acmeOnly: Script = ({ question, answer }) => {
     return answer(encode(denying(401, Reason.REASON_TOKEN_MISSING)))
   if (question.resource?.stored?.tenant !== 'acme')
     return answer(encode(denying(404, Reason.REASON_TENANT_MISMATCH)))
-  answer(encode(allowing()))
+  const nonced = question.headers.some(({ name, value }) => name === 'dpop' && value.toString() === 'nonced')
+  answer(encode(nonced ? allowingWith(NEXT_NONCE) : allowing()))
 }
+
+/** What an allowance brings for the caller's next proof. */
+export const NEXT_NONCE = [
+  { name: 'dpop-nonce', value: Buffer.from('v1.next') },
+  { name: 'cache-control', value: Buffer.from('no-store') },
+]
 
 export interface Reply {
   readonly status: number

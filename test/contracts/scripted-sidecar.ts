@@ -131,6 +131,12 @@ export const PRINCIPAL = {
   expiresAt: 2_000_000_000,
 }
 
+/** The same with lines for the response. */
+export function allowingWith(headers: readonly { name: string; value: Buffer }[]): CheckResponse {
+  const allow = { principal: PRINCIPAL, ruleIds: ['floor'], headers: [...headers] }
+  return { ...allowing(), outcome: { $case: 'allow', allow } }
+}
+
 export function allowing(): CheckResponse {
   return {
     outcome: { $case: 'allow', allow: { principal: PRINCIPAL, ruleIds: ['floor'], headers: [] } },

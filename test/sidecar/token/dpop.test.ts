@@ -271,6 +271,8 @@ describe('D11, 003-09: iat', () => {
     ['D11: 9 seconds ahead', with_({ at: AT_S + 9 }), 'allow'],
     ['D11: 10 seconds ahead', with_({ at: AT_S + 10 }), 'allow'],
     ['D11: 11 seconds ahead', with_({ at: AT_S + 11 }), 'dpop_iat_skew'],
+    ['D11, 000-21: the clock of a phone, two minutes slow,', with_({ at: AT_S - 120 }), 'dpop_iat_skew'],
+    ['D11, 000-21: the clock of a phone, two minutes fast,', with_({ at: AT_S + 120 }), 'dpop_iat_skew'],
     [
       'D11: 1e999',
       with_({ payloadText: `{"jti":"a","htm":"GET","htu":"${BASE_URL}/invoices/inv-1","iat":1e999}` }),
