@@ -1,9 +1,9 @@
 import { hash } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
+import { parseObject } from '../../contracts/json.ts'
 import { deny, type Reason } from '../decision.ts'
 import type { Json, JsonObject, Moment } from '../request.ts'
 import type { Issuer, Snapshot } from '../trust/snapshot.ts'
-import { parseObject } from './json.ts'
 import { type Verified, type VerifiedToken, vouchedByIssuer } from './verify.ts'
 
 /** What an issuer answered about a token (RFC 7662 section 2.2), read and not judged yet. */
