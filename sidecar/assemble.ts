@@ -19,7 +19,6 @@ import type {
   PolicyModule,
   Random,
   Report,
-  RevokeEverywhere,
   Sleep,
 } from './ports.ts'
 import type { LineLog } from './record/log.ts'
@@ -29,6 +28,8 @@ import { createStatus } from './record/status.ts'
 import { createTokenMetrics, type TokenTelemetry } from './record/token-metrics.ts'
 import { openAdmission } from './serve/admission.ts'
 import { type Checks, createChecks } from './serve/checks.ts'
+import type { CredentialService } from './serve/credentials.ts'
+import { createFamilyGuard, createSharing, type Sharing } from './sharing.ts'
 import { admit } from './token/admit.ts'
 import { createConfirm } from './token/confirm.ts'
 import { present } from './token/credentials.ts'
@@ -57,6 +58,8 @@ export interface Surroundings {
   readonly random: Random
   /** 32 random bytes of this process. */
   readonly salt: Uint8Array
+  /** So many random bytes. */
+  readonly chance: (count: number) => Buffer
   readonly format: FormatTime
   readonly fetch: FetchDocument
   readonly post: PostForm
@@ -76,8 +79,10 @@ export interface Assembly {
   readonly identity: Identity | undefined
   readonly checks: Checks
   readonly ready: () => boolean
-  /** Denies something here and, through the operator, in every other sidecar. */
-  readonly revokeEverywhere: RevokeEverywhere
+  /** What is served on the socket for credentials, where there is one. */
+  readonly credentials: readonly CredentialService[]
+  /** What replicas share; to be run for as long as the program lives. */
+  readonly sharing: Sharing
   readonly view: AdminView
 }
 
@@ -179,12 +184,13 @@ function createProver(
 
 function possessionOf(
   identity: Identity | undefined,
+  shared: Sharing['replay'],
   { proofSecret, wall, monotonic }: Surroundings,
 ): Possession {
   return createPossession({
     secret: proofSecret,
     memory: createReplayMemory(monotonic),
-    shared: undefined,
+    shared,
     // An injected sidecar has siblings in the other pods, and a proof that one has seen the others have not.
     alone: identity === undefined,
     bornAt: wall(),
@@ -207,7 +213,9 @@ function answering(parts: Parts, around: Surroundings): Assembly {
     inFlight: limits.inFlight,
   })
   const { prove } = createProver(keys, tokens.telemetry, limits, around)
-  const possession = possessionOf(identity, around)
+  const sharing = createSharing(config.redis, { ...around, identity: () => identity?.client() })
+  tokens.telemetry.watch({ openCircuits: { redis: sharing.missing } })
+  const possession = possessionOf(identity, sharing.replay, around)
   const decide = createDecide({
     current: store.current,
     present,
@@ -240,7 +248,14 @@ function answering(parts: Parts, around: Surroundings): Assembly {
     identity,
     checks,
     ready: readings.ready,
-    revokeEverywhere: (fact, signal) => deny(fact, wall(), signal),
+    sharing,
+    credentials: [
+      createFamilyGuard(sharing.families, {
+        ...around,
+        telemetry: tokens.telemetry,
+        revokeEverywhere: (fact, signal) => deny(fact, wall(), signal),
+      }),
+    ],
     view: {
       ...view,
       facts: () => ({ ...view.facts(), ...identity?.facts() }),

@@ -11,6 +11,7 @@ import {
   type UnixSocket,
 } from './config.ts'
 import { complain, createReader, type Reader } from './config-reader.ts'
+import { readRedis } from './config-redis.ts'
 import type { Endpoint, IdentitySettings, Pod } from './settings.ts'
 
 /** Everything an injected sidecar was told: by the arguments and the environment that the injection wrote. */
@@ -33,12 +34,18 @@ const ARGUMENTS = {
   'check-port': 'the loopback port for checks',
   'admin-port': 'the port for health and metrics',
 } as const
-type Argument = keyof typeof ARGUMENTS
+/** Those that may be left out. */
+const OPTIONAL = {
+  credentials: 'On to serve refresh families and token exchange on their own socket, else Off',
+  redis: 'the Redis that all replicas share, in JSON with the members of the section "redis"',
+} as const
+type Argument = keyof typeof ARGUMENTS | keyof typeof OPTIONAL
 
 /** Where things lie in the pod. Nothing in the pod can move them but a test's root directory. */
 const PLACES = {
   checkSocket: '/run/portcullis/check.sock',
   workloadSocket: '/run/spiffe/workload.sock',
+  credentialsSocket: '/run/portcullis-credentials/credentials.sock',
   token: '/var/run/secrets/portcullis/token',
   // Beside the socket, where nobody else can write; why that is safe stands in identity/anchors-file.ts.
   anchors: '/run/portcullis/anchors.pem',
@@ -64,9 +71,7 @@ export function parseInjected(args: readonly string[], env: Environment): Inject
 type Given = ReadonlyMap<Argument, string>
 
 function readArguments(reader: Reader, args: readonly string[]): Given {
-  const options = Object.fromEntries(
-    Object.keys(ARGUMENTS).map((name) => [name, { type: 'string' as const }]),
-  )
+  const options = Object.fromEntries(argumentNames().map((name) => [name, { type: 'string' as const }]))
   const flags = { injected: { type: 'boolean' as const }, check: { type: 'boolean' as const } }
   const { tokens } = parseArgs({
     args: [...args],
@@ -90,17 +95,21 @@ function readArguments(reader: Reader, args: readonly string[]): Given {
 }
 
 function isArgument(name: string): name is Argument {
-  return Object.hasOwn(ARGUMENTS, name)
+  return Object.hasOwn(ARGUMENTS, name) || Object.hasOwn(OPTIONAL, name)
+}
+
+function argumentNames(): readonly string[] {
+  return [...Object.keys(ARGUMENTS), ...Object.keys(OPTIONAL)]
 }
 
 function known(): string {
-  return Object.keys(ARGUMENTS)
+  return argumentNames()
     .map((name) => `--${name}`)
     .join(', ')
 }
 
 function build(reader: Reader, given: Given, env: Environment): InjectedConfig | undefined {
-  const text = (name: Argument) => readArgument(reader, given, name)
+  const text = (name: keyof typeof ARGUMENTS) => readArgument(reader, given, name)
   const feed = readEndpoint(reader, 'feed', text('feed'))
   const issuer = readEndpoint(reader, 'issuer', text('issuer'))
   const trustDomain = readTrustDomain(reader, text('trust-domain'))
@@ -114,6 +123,9 @@ function build(reader: Reader, given: Given, env: Environment): InjectedConfig |
   const place = (name: keyof typeof PLACES) => joinPath(env['PORTCULLIS_TEST_ROOT'] || '/', PLACES[name])
   const unix = readSocket(reader, place('checkSocket'))
   const workloadApi = readSocket(reader, place('workloadSocket'))
+  const handsOut = given.has('credentials') && readSwitch(reader, 'credentials', given.get('credentials'))
+  const credentials = handsOut ? readSocket(reader, place('credentialsSocket')) : undefined
+  const redis = readRedis(reader, readJson(reader, given.get('redis')), { base: '/', client: 'live' })
   if (!feed || !issuer || !trustDomain || !audience || !pod || !host) return undefined
   return Object.freeze({
     unix,
@@ -123,6 +135,8 @@ function build(reader: Reader, given: Given, env: Environment): InjectedConfig |
     limits: { ...DEFAULT_LIMITS, deadlineMs: 5_000 },
     logDecisions,
     workloadApi,
+    credentials,
+    redis,
     identity: Object.freeze({
       ...{ trustDomain, audience, issuer, feed, anchors, pod },
       tokenFile: place('token'),
@@ -131,7 +145,19 @@ function build(reader: Reader, given: Given, env: Environment): InjectedConfig |
   })
 }
 
-function readArgument(reader: Reader, given: Given, name: Argument): string | undefined {
+const REDIS_LENGTH = 8_192
+
+function readJson(reader: Reader, text: string | undefined): unknown {
+  if (text === undefined) return undefined
+  if (text.length > REDIS_LENGTH) return complain(reader, '--redis', `longer than ${REDIS_LENGTH} characters`)
+  try {
+    return JSON.parse(text)
+  } catch {
+    return complain(reader, '--redis', `must be ${OPTIONAL.redis}`)
+  }
+}
+
+function readArgument(reader: Reader, given: Given, name: keyof typeof ARGUMENTS): string | undefined {
   const value = given.get(name)
   if (value === undefined) return complain(reader, `--${name}`, `required: ${ARGUMENTS[name]}`)
   return value.length <= 512 ? value : complain(reader, `--${name}`, 'longer than 512 characters')
@@ -145,7 +171,7 @@ function readEndpoint(reader: Reader, name: Argument, value: string | undefined)
   const sound = match && port > 0 && port <= 65_535 && (match[1] === undefined || isIP(host) === 6)
   return sound
     ? { host, port }
-    : complain(reader, `--${name}`, `must be ${ARGUMENTS[name]}, such as portcullis.example.svc:8443`)
+    : complain(reader, `--${name}`, `must be HOST:PORT, such as portcullis.example.svc:8443`)
 }
 
 function readTrustDomain(reader: Reader, value: string | undefined): string | undefined {

@@ -3,6 +3,7 @@ import { isIP } from 'node:net'
 import { dirname, resolve } from 'node:path'
 import { type Document, parseDocument } from 'yaml'
 import { readClient } from './config-endpoints.ts'
+import type { RedisSettings } from '../contracts/redis/settings.ts'
 import { readIssuers } from './config-issuers.ts'
 import {
   complain,
@@ -16,6 +17,7 @@ import {
   readObject,
   readText,
 } from './config-reader.ts'
+import { readRedis } from './config-redis.ts'
 import { readRoutes, readTokens } from './config-tokens.ts'
 import type { StandaloneConfig } from './settings.ts'
 
@@ -26,6 +28,10 @@ export interface Serving {
   readonly admin: { readonly host: string; readonly port: number }
   readonly limits: Limits
   readonly logDecisions: boolean
+  /** The socket of the services that hand out or change credentials; they are nowhere else. */
+  readonly credentials: UnixSocket | undefined
+  /** What all replicas share; `undefined`: each keeps its own. */
+  readonly redis: RedisSettings | undefined
 }
 
 export interface UnixSocket {
@@ -123,6 +129,7 @@ const ROOT_MEMBERS = [
   'tokens',
   'routes',
   'client',
+  'redis',
   'policy',
   'limits',
   'log',
@@ -156,8 +163,14 @@ function overridden(root: unknown, env: Environment): unknown {
 
 function build(reader: Reader, root: Fields, base: string): Config | undefined {
   if (root['version'] !== 1) complain(reader, 'version', 'required: 1')
-  const listen = readObject(reader, root['listen'], 'listen', ['unix', 'mode', 'directoryMode', 'tcp'])
-  const unix = readUnix(reader, listen, base)
+  const listen = readObject(reader, root['listen'], 'listen', [
+    'unix',
+    'mode',
+    'directoryMode',
+    'tcp',
+    'credentials',
+  ])
+  const { unix, credentials } = readUnix(reader, listen, base)
   const tcp = readTcp(reader, listen['tcp'])
   if (!listen['unix'] && !listen['tcp'])
     complain(reader, 'listen', 'required: "unix" (a socket path), "tcp" (127.0.0.1:PORT), or both')
@@ -197,7 +210,8 @@ function build(reader: Reader, root: Fields, base: string): Config | undefined {
     jwksStaleMs: limits.jwksStaleSeconds * 1000,
     client,
   }
-  return { unix, tcp, admin, trust, limits, logDecisions }
+  const redis = readRedis(reader, root['redis'], { base, client: 'files' })
+  return { unix, tcp, admin, trust, limits, logDecisions, credentials, redis }
 }
 
 const SOCKET_MODE = 0o660
@@ -205,21 +219,33 @@ const DIRECTORY_MODE = 0o750
 /** `sun_path` of Linux, less the closing NUL. */
 export const SOCKET_PATH_BYTES = 107
 
-function readUnix(reader: Reader, listen: Fields, base: string): Config['unix'] {
+// Both sockets, whose modes are the same.
+function readUnix(reader: Reader, listen: Fields, base: string): Pick<Serving, 'unix' | 'credentials'> {
   const mode = readMode(reader, listen['mode'], 'listen.mode', SOCKET_MODE)
   const directoryMode = readMode(reader, listen['directoryMode'], 'listen.directoryMode', DIRECTORY_MODE)
-  if (listen['unix'] === undefined) return undefined
-  const given = readText(reader, listen['unix'], 'listen.unix', 'a socket path')
-  if (!given) return undefined
-  const path = fromBase(given, base)
-  if (Buffer.byteLength(path) > SOCKET_PATH_BYTES) {
-    return complain(
+  const socket = (name: 'unix' | 'credentials'): UnixSocket | undefined => {
+    const path =
+      listen[name] === undefined
+        ? undefined
+        : readText(reader, listen[name], `listen.${name}`, 'a socket path')
+    return path === undefined ? undefined : { path: fromBase(path, base), mode, directoryMode }
+  }
+  const [unix, credentials] = [socket('unix'), socket('credentials')]
+  for (const [name, one] of Object.entries({ unix, credentials })) {
+    if (!one || Buffer.byteLength(one.path) <= SOCKET_PATH_BYTES) continue
+    complain(
       reader,
-      'listen.unix',
+      `listen.${name}`,
       `longer than ${SOCKET_PATH_BYTES} bytes, which the kernel cannot bind; use a shorter path`,
     )
   }
-  return { path, mode, directoryMode }
+  if (unix && credentials && dirname(unix.path) === dirname(credentials.path))
+    complain(
+      reader,
+      'listen.credentials',
+      'needs a directory of its own: who may reach it is decided by the mount',
+    )
+  return { unix, credentials }
 }
 
 function readTcp(reader: Reader, value: unknown): Config['tcp'] {

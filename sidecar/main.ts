@@ -16,7 +16,8 @@ import type { Identity } from './identity/identity.ts'
 import { openWorkloadApi } from './identity/workload-server.ts'
 import { engineLimits, FLOOR_ENTRYPOINT, prepareBundle } from './policy/bundle.ts'
 import type { PolicyModule, Report, Sleep } from './ports.ts'
-import { openLineLog } from './record/log.ts'
+import { type LineLog, openLineLog } from './record/log.ts'
+import { openCredentials } from './serve/credentials.ts'
 import { createHealth } from './serve/health.ts'
 import { listenUnix } from './serve/listeners.ts'
 import { openServer, type ServerConfig } from './serve/server.ts'
@@ -109,10 +110,11 @@ async function run(config: Config | InjectedConfig, floor: PolicyModule): Promis
   const report: Report = (event, facts) =>
     operations.line(JSON.stringify({ time: format(wall()), event, ...facts }))
   using poster = createPoster()
-  const { feed, identity, checks, ready, view } = assemble(config, floor, {
+  const { feed, identity, checks, ready, credentials, sharing, view } = assemble(config, floor, {
     ...{ wall, monotonic, sleep, random, format, decisions, report },
     fetch: fetchDocument,
     salt: randomBytes(32),
+    chance: randomBytes,
     post: poster.post,
     nextId: createIds(),
     proofSecret: randomBytes(NONCE_SECRET_BYTES),
@@ -124,6 +126,8 @@ async function run(config: Config | InjectedConfig, floor: PolicyModule): Promis
   await using workloadApi =
     'identity' in config && identity ? await openIdentity(config, identity) : undefined
   const identified = identity?.run(life.signal)
+  const shared = sharing.run(life.signal)
+  await using handout = config.credentials && (await openCredentials(config.credentials, credentials, sleep))
   await using admin = await openAdmin(config.admin, view)
   await using server = await openServer(
     serverConfig(config),
@@ -131,7 +135,12 @@ async function run(config: Config | InjectedConfig, floor: PolicyModule): Promis
     createHealth(ready, sleep, draining.signal),
     sleep,
   )
-  const addresses = { ...server.addresses, admin: admin.address, workload: workloadApi?.address }
+  const addresses = {
+    ...server.addresses,
+    admin: admin.address,
+    workload: workloadApi?.address,
+    credentials: handout?.address,
+  }
   report('listening', { ...definedOnly(addresses), pid: process.pid })
   warn(config, report)
 
@@ -141,7 +150,7 @@ async function run(config: Config | InjectedConfig, floor: PolicyModule): Promis
     report('loaded', { ready: ready(), causes: view.notReadyBecause() })
     return feed.run(life.signal)
   })
-  const ended = Promise.all([serving, identified]).then(
+  const ended = Promise.all([serving, identified, shared]).then(
     () => EXIT.ok,
     (cause: unknown) => (life.signal.aborted ? EXIT.ok : failed(report, cause)),
   )
@@ -151,13 +160,13 @@ async function run(config: Config | InjectedConfig, floor: PolicyModule): Promis
   await server.drain(drainSeconds * 1000, life.signal)
   life.abort()
   report('stopped')
-  await Promise.all([
-    decisions.flush(AbortSignal.timeout(1_000)),
-    operations.flush(AbortSignal.timeout(1_000)),
-  ])
-  decisions.close()
-  operations.close()
+  await closed([decisions, operations])
   return code
+}
+
+async function closed(logs: readonly LineLog[]): Promise<void> {
+  await Promise.all(logs.map((log) => log.flush(AbortSignal.timeout(1_000))))
+  for (const log of logs) log.close()
 }
 
 // The application's own socket for its identities: a mount of its own, and nothing else is served there.

@@ -23,12 +23,14 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   contracts: [],
   ...Object.fromEntries(LEAVES.map((leaf) => [leaf, ['leaves', 'contracts']])),
   'sidecar/config-reader': [],
+  'sidecar/config-redis': ['sidecar/config-reader', 'contracts'],
   'sidecar/config-endpoints': ['sidecar/config-reader', 'leaves', 'contracts'],
   'sidecar/config-issuers': ['sidecar/config-reader', 'sidecar/config-endpoints', 'leaves', 'contracts'],
   'sidecar/config-tokens': ['sidecar/config-reader', 'leaves', 'contracts'],
   'sidecar/config': [
     'sidecar/config-reader',
     'sidecar/config-endpoints',
+    'sidecar/config-redis',
     'sidecar/config-issuers',
     'sidecar/config-tokens',
     'leaves',
@@ -43,7 +45,13 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   'sidecar/serve': ['sidecar/decide', 'sidecar/policy', 'sidecar/tokens', 'leaves', 'contracts'],
   'sidecar/feed': ['leaves', 'contracts'],
   'sidecar/record': ['leaves', 'contracts'],
-  'sidecar/config-injected': ['sidecar/config-reader', 'sidecar/config', 'leaves', 'contracts'],
+  'sidecar/config-injected': [
+    'sidecar/config-reader',
+    'sidecar/config-redis',
+    'sidecar/config',
+    'leaves',
+    'contracts',
+  ],
   'sidecar/config-explained': ['leaves', 'contracts'],
   'sidecar/check-config': [
     'sidecar/config',
@@ -56,6 +64,8 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'contracts',
   ],
   'sidecar/identity': ['leaves', 'contracts'],
+  // What replicas share, put together for the two rooms that use it.
+  'sidecar/sharing': ['*'],
   'sidecar/assemble': ['*'],
   'sidecar/main': ['*'],
   // The build's own recipe, which the operator runs, too.

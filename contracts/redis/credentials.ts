@@ -62,7 +62,7 @@ async function readTls(tls: RedisTls, needs: CredentialNeeds): Promise<TlsMateri
   return {
     minVersion: 'TLSv1.2',
     rejectUnauthorized: true,
-    ...(tls.caFile === undefined ? {} : { ca: await readFile(tls.caFile) }),
+    ...(tls.ca === undefined ? {} : { ca: 'pem' in tls.ca ? tls.ca.pem : await readFile(tls.ca.file) }),
     ...(own ? { cert: own.cert, key: own.key } : {}),
     ...(tls.serverName === undefined ? {} : { servername: tls.serverName }),
   }

@@ -30,7 +30,8 @@ export interface RedisNode {
 
 /** Files are read anew for each connection, as a mounted certificate is replaced while we run. */
 export interface RedisTls {
-  readonly caFile: string | undefined
+  /** Who signs the certificates of the servers: a file, or PEM itself. Without it the well-known authorities. */
+  readonly ca: { readonly file: string } | { readonly pem: string } | undefined
   /** The workload's own SVID (`live`), two files, or nothing. */
   readonly client: 'live' | { readonly certFile: string; readonly keyFile: string } | undefined
   /** The name that the server's certificate must have, when it is not the host's. */

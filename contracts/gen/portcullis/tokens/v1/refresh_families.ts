@@ -38,7 +38,7 @@ export namespace RefusalReason {
   export type REFUSAL_REASON_BINDING = typeof RefusalReason.REFUSAL_REASON_BINDING;
 }
 
-/** Whose tokens end with the family: those of `session_id` when there is one, else all of the subject's with this client. */
+/** Whose access tokens end with the family: those of `session_id` when there is one, else all that the subject has been given before. */
 export interface FamilySubject {
   /** Exact value of `iss`. Required. 512 characters. */
   issuer: string;
