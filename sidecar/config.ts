@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { dirname, resolve } from 'node:path'
 import { type Document, parseDocument } from 'yaml'
-import { readClient } from './config-endpoints.ts'
 import type { RedisSettings } from '../contracts/redis/settings.ts'
+import { readClient } from './config-endpoints.ts'
 import { readIssuers } from './config-issuers.ts'
 import {
   complain,
