@@ -8,6 +8,8 @@ export interface Ask {
   readonly token?: string
   // Whole Authorization lines instead of `Bearer <token>`.
   readonly authorization?: readonly string[]
+  // A DPoP proof (RFC 9449), sent beside them.
+  readonly proof?: string
   readonly body?: Readonly<Record<string, unknown>>
   readonly id: string
 }
@@ -15,8 +17,10 @@ export interface Ask {
 export interface Reply {
   readonly status: number
   readonly body: string
-  // Status, header lines and body as received, without `Date`: what a caller could compare.
+  // Status, header lines and body as received, without `Date` and `DPoP-Nonce`: what a caller could compare.
   readonly seen: string
+  // Of the latter; empty without one.
+  readonly nonce: string
 }
 
 export interface Caller extends Disposable {
@@ -41,6 +45,7 @@ function send(agent: Agent, port: number, ask: Ask): Promise<Reply> {
     ['x-request-id', ask.id],
   ]
   for (const value of authorization) lines.push(['authorization', value])
+  if (ask.proof !== undefined) lines.push(['dpop', ask.proof])
   if (text)
     lines.push(['content-type', 'application/json'], ['content-length', String(Buffer.byteLength(text))])
   return new Promise((resolve, reject) => {
@@ -54,17 +59,21 @@ function send(agent: Agent, port: number, ask: Ask): Promise<Reply> {
       response.once('end', () => {
         const status = response.statusCode ?? 0
         const body = Buffer.concat(chunks).toString()
-        resolve({ status, body, seen: [status, ...headerLines(response.rawHeaders), body].join('\n') })
+        const { 'dpop-nonce': nonce = '' } = response.headers
+        const seen = [status, ...headerLines(response.rawHeaders), body].join('\n')
+        resolve({ status, body, seen, nonce: String(nonce) })
       })
     })
     call.end(text)
   })
 }
 
+const CHANGING = new Set(['date', 'dpop-nonce'])
+
 function headerLines(raw: readonly string[]): readonly string[] {
   const lines: string[] = []
   for (let i = 0; i < raw.length; i += 2) {
-    if (raw[i]?.toLowerCase() !== 'date') lines.push(`${raw[i]}: ${raw[i + 1]}`)
+    if (!CHANGING.has(raw[i]?.toLowerCase() ?? '')) lines.push(`${raw[i]}: ${raw[i + 1]}`)
   }
   return lines
 }

@@ -50,6 +50,8 @@ export interface PolicyFolder {
   use(name: PolicyName): void
 }
 
+export const EXTERNAL_URL = 'https://invoices.demo.example'
+
 export async function openStage({ tokenTtlS }: { readonly tokenTtlS: number }): Promise<Stage> {
   await using opening = new AsyncDisposableStack()
   const directory = tempDirectory('demo')
@@ -105,6 +107,8 @@ function configFor(idp: Idp, policy: PolicyFolder, directory: string) {
   return {
     listen: { unix: join(directory, 'run', 'check.sock'), tcp: '127.0.0.1:0' },
     audience: idp.audience,
+    // What callers see: the application itself listens on some port of the loopback.
+    tokens: { externalBaseURL: EXTERNAL_URL },
     issuers: [
       {
         issuer: idp.issuer,
