@@ -14,6 +14,8 @@ export interface Config {
   /** Name of the SidecarProfile that pods get which name none. */
   readonly profile: string
   readonly ports: Readonly<Record<'feed' | 'issuer' | 'webhook' | 'admin', number>>
+  /** Where logout tokens are received; undefined: nowhere. */
+  readonly logoutPort: number | undefined
   readonly pod: PodFacts
   readonly kubeconfig: KubeconfigSource
   /** The pinned `opa`, and the `policies` folder of this program. */
@@ -51,6 +53,7 @@ const OPTIONS = {
   'issuer-port': { type: 'string', default: '8444' },
   'webhook-port': { type: 'string', default: '10250' },
   'admin-port': { type: 'string', default: '8080' },
+  'logout-port': { type: 'string' },
   kubeconfig: { type: 'string' },
   opa: { type: 'string', default: '/usr/local/bin/opa' },
   'token-file': { type: 'string', default: '/var/run/secrets/portcullis/token' },
@@ -93,6 +96,10 @@ export function readConfig(args: readonly string[], env: Environment): ConfigRes
       webhook: port(values['webhook-port'], '--webhook-port', problems),
       admin: port(values['admin-port'], '--admin-port', problems),
     },
+    logoutPort:
+      values['logout-port'] === undefined
+        ? undefined
+        : port(values['logout-port'], '--logout-port', problems),
     pod: {
       name: fromPod('POD_NAME'),
       uid: fromPod('POD_UID'),

@@ -78,6 +78,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   'operator/gather': ['policies', 'leaves', 'contracts'],
   'operator/mesh': ['leaves', 'contracts'],
   'operator/inject': ['leaves', 'contracts'],
+  'operator/logout': ['leaves', 'contracts'],
   'operator/identity': ['operator/mesh', 'operator/kube', 'operator/inject', 'leaves', 'contracts'],
   'operator/publish': ['operator/state', 'leaves', 'contracts'],
   'operator/ledger': ['operator/state', 'operator/kube', 'leaves', 'contracts'],

@@ -85,6 +85,10 @@ export const VALUES = z.strictObject({
   trust: closed({ rootTTL: duration, svidTTL: duration, jwtTTL: duration, refreshHint: duration }).optional(),
   control: program.optional(),
   issuer: program.optional(),
+  logout: closed({
+    enabled: z.boolean(),
+    from: labels.describe('Labels of the namespaces that may send logout tokens; empty: all.'),
+  }).optional(),
   configMapNamespaces: z
     .array(text(NAMESPACE, 'A namespace.'))
     .max(256)

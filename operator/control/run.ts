@@ -3,6 +3,7 @@ import type { Config } from '../config.ts'
 import { injectionOf, markOf } from '../inject/sidecar.ts'
 import { LEASE_TIMES, openLeadership } from '../kube/leadership.ts'
 import { openPresence } from '../kube/presence.ts'
+import { openLogout } from '../logout/receiver.ts'
 import { type Air, createGathering, measure, openAir } from './air.ts'
 import {
   adminView,
@@ -17,6 +18,7 @@ import {
 import { createHookRoom, profileNamed } from './hooks.ts'
 import { type Issuing, openIssuing } from './issuing.ts'
 import { type LeaderNeeds, lead } from './leader.ts'
+import { createLogoutAnswers } from './logouts.ts'
 import { createVerifying } from './verifying.ts'
 
 const DRAIN_MS = 10_000
@@ -65,7 +67,13 @@ export async function runControl(config: Config, ports: ControlPorts, signal: Ab
       ports,
     ),
   )
-  ports.report('serving', { feed: air.mesh.port, webhook: config.ports.webhook, admin: config.ports.admin })
+  const logout = await openLogouts(config, ports, { ground, air, stack })
+  ports.report('serving', {
+    feed: air.mesh.port,
+    webhook: config.ports.webhook,
+    admin: config.ports.admin,
+    ...(logout === undefined ? {} : { logout }),
+  })
   await Promise.all([
     hooks.run(signal),
     air.publisher.run(signal),
@@ -75,6 +83,34 @@ export async function runControl(config: Config, ports: ControlPorts, signal: Ab
   ])
   for (const stop of stops) stop()
   await air.mesh.drain(DRAIN_MS, AbortSignal.timeout(DRAIN_MS))
+}
+
+interface LogoutParts {
+  readonly ground: Ground
+  readonly air: Air
+  readonly stack: AsyncDisposableStack
+}
+
+async function openLogouts(
+  { logoutPort }: Config,
+  ports: ControlPorts,
+  { ground, air, stack }: LogoutParts,
+): Promise<number | undefined> {
+  if (logoutPort === undefined) return undefined
+  const { append, refreshKeys } = air.link.fleet
+  const running = stack.use(
+    await openLogout(
+      { host: '0.0.0.0', port: logoutPort },
+      {
+        ...ports,
+        ...createLogoutAnswers(ground.views, refreshKeys, ports),
+        append,
+        observe: (status, why) =>
+          ports.record.add('portcullis_logout_total', { status: String(status), why }),
+      },
+    ),
+  )
+  return running.port
 }
 
 const LEASE = 'portcullis-control'

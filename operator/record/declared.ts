@@ -33,6 +33,10 @@ export const DECLARED: Readonly<Record<string, Declaration>> = {
     help: 'Seconds from a revocation in the log to the word of a sidecar that it is in force there.',
     buckets: [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60],
   },
+  portcullis_logout_total: counter('Logout tokens received, by HTTP status and the rule that was broken.', [
+    'status',
+    'why',
+  ]),
   portcullis_trust_generation: gauge('Highest number given to a snapshot.'),
   portcullis_recalling: gauge('Sidecars that are being asked what the database has forgotten.'),
   portcullis_jwks_not_after_seconds: gauge(

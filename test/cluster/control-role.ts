@@ -50,6 +50,7 @@ export async function startRole(
     issuer: where.issuer,
     profile: 'default',
     ports: { feed: 0, issuer: 0, webhook: 0, admin: 0 },
+    logoutPort: undefined,
     pod: { name, uid, ip: '127.0.0.1', node: '' },
     kubeconfig: { kind: 'given', server: where.server },
     opa: where.opa,
