@@ -11,6 +11,7 @@ import { APPLICATION_ENTRYPOINT, type BundleFiles, engineLimits, prepareBundle }
 import { createJudge } from './policy/judge.ts'
 import { createSigners } from './policy/signature.ts'
 import type {
+  Fault,
   FetchDocument,
   FormatTime,
   Monotonic,
@@ -27,28 +28,28 @@ import { createRecorder } from './record/recorder.ts'
 import { createStatus } from './record/status.ts'
 import { createTokenMetrics, type TokenTelemetry } from './record/token-metrics.ts'
 import { openAdmission } from './serve/admission.ts'
-import { type Checks, createChecks } from './serve/checks.ts'
+import { createChecks } from './serve/checks.ts'
 import type { CredentialService } from './serve/credentials.ts'
+import type { Authorizer } from './serve/server.ts'
 import { createFamilyGuard, createSharing, type Sharing } from './sharing.ts'
 import { admit } from './token/admit.ts'
 import { createConfirm } from './token/confirm.ts'
 import { present } from './token/credentials.ts'
 import { createIntrospection, type Introspect } from './token/introspection.ts'
-import { rememberTokens } from './token/memory.ts'
 import { createPossession, type Possession } from './token/possession.ts'
-import { createShadow } from './token/shadow.ts'
 import { standing } from './token/standing.ts'
-import { createProve, createVerify } from './token/verify.ts'
+import { createVerify } from './token/verify.ts'
 import { type AskNeeds, createAskEndpoint } from './tokens/ask-endpoint.ts'
 import { createAssertions } from './tokens/client-assertion.ts'
 import { createClientFiles } from './tokens/client-files.ts'
 import { createFedTrust } from './trust/fed.ts'
 import { createInstall } from './trust/install.ts'
-import { createKeys, type Keys } from './trust/keys.ts'
+import { createKeys } from './trust/keys.ts'
 import { NO_LEASE } from './trust/lease.ts'
 import { createLocalRevocations, denyFirst, type LocalRevocations } from './trust/local-revocations.ts'
 import { createReplayMemory } from './trust/replay.ts'
 import { createTrustStore, type TrustStore } from './trust/store.ts'
+import { createProver, createVouching } from './vouching.ts'
 
 /** What only the program itself has: clocks, chance, logs, and the signals that end things. */
 export interface Surroundings {
@@ -77,7 +78,7 @@ export interface Assembly {
   readonly feed: Feed
   /** Only of an injected sidecar. */
   readonly identity: Identity | undefined
-  readonly checks: Checks
+  readonly checks: Authorizer
   readonly ready: () => boolean
   /** What is served on the socket for credentials, where there is one. */
   readonly credentials: readonly CredentialService[]
@@ -156,32 +157,6 @@ function introspectionOf(parts: Parts, around: Surroundings, telemetry: TokenTel
   return createIntrospection({ ask, now, lifetime, record: telemetry.introspected })
 }
 
-// Verification with a memory, and who watches that memory.
-function createProver(
-  keys: Keys,
-  telemetry: TokenTelemetry,
-  { tokenCacheEntries: entries, tokenCacheBytes: bytes }: Serving['limits'],
-  { random, sleep, life, salt, report }: Surroundings,
-) {
-  const memory = rememberTokens(createProve(keys.find), {
-    limits: { entries, bytes },
-    salt,
-    counted: telemetry.cacheLookup,
-    hit: (inquiry, proof) => shadow(inquiry, proof),
-  })
-  const shadow = createShadow({
-    random,
-    sleep,
-    lifetime: life,
-    diverged(issuer) {
-      memory.disable()
-      telemetry.cacheDiverged()
-      report('token_cache_divergence', { issuer, note: 'token caches are off until the next start' })
-    },
-  })
-  return memory
-}
-
 function possessionOf(
   identity: Identity | undefined,
   shared: Sharing['replay'],
@@ -212,6 +187,7 @@ function answering(parts: Parts, around: Surroundings): Assembly {
     lifetime: life,
     inFlight: limits.inFlight,
   })
+  const broke = (fault: Fault) => report('fault', { code: fault.code, problem: fault.message })
   const { prove } = createProver(keys, tokens.telemetry, limits, around)
   const sharing = createSharing(config.redis, { ...around, identity: () => identity?.client() })
   tokens.telemetry.watch({ openCircuits: { redis: sharing.missing } })
@@ -227,7 +203,7 @@ function answering(parts: Parts, around: Surroundings): Assembly {
     spend: possession.spend,
     nonce: possession.nonce,
     judge: createJudge(floor),
-    broke: (fault) => report('fault', { code: fault.code, problem: fault.message }),
+    broke,
   })
   const sourceOf = (issuer: string) => store.installed()?.issuers.get(issuer)?.source
   const deny = denyFirst(local, sourceOf, feed.revoke)
@@ -238,15 +214,16 @@ function answering(parts: Parts, around: Surroundings): Assembly {
   const { readings, view } = createStatus(known)
   const metrics = createMetrics(readings, tokens)
   const record = createRecorder(metrics, logDecisions ? decisions : undefined, wall, around.format)
-  const checks = createChecks(
-    { decide, record, nextId: around.nextId, wall, now: monotonic, sleep, admission },
-    { streamWindow: limits.streamWindow, deadlineMs: limits.deadlineMs },
-    draining,
-  )
+  const line = { ...{ wall, now: monotonic, sleep, admission }, nextId: around.nextId }
+  const { streamWindow, deadlineMs } = limits
+  const checks = createChecks({ ...line, decide, record }, { streamWindow, deadlineMs }, draining)
+  const asked = { ...line, current: store.current, prove, svid: identity?.validate, broke }
+  const log = logDecisions ? decisions : undefined
+  const verifyToken = createVouching(asked, tokens.telemetry, log, { ...around, deadlineMs })
   return {
     feed,
     identity,
-    checks,
+    checks: { ...checks, verifyToken },
     ready: readings.ready,
     sharing,
     credentials: [

@@ -19,6 +19,12 @@ export interface Attributes {
 /** One entry of `authorization_details`: its type decides what the other members mean. */
 export type AuthorizationDetail = JsonObject & { readonly type: string }
 
+/** By what a token can be withdrawn. */
+export type Revocable = Pick<
+  Principal,
+  'issuer' | 'subject' | 'clientId' | 'tenant' | 'jti' | 'kid' | 'issuedAt'
+>
+
 /** Who the caller is, once everything about the token has been checked. Made in token/standing.ts and nowhere else. */
 export interface Principal extends Attributes {
   readonly issuer: string

@@ -42,7 +42,14 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   'sidecar/policy': ['sidecar/token', 'sidecar/trust', 'leaves', 'contracts'],
   'sidecar/decide': ['sidecar/token', 'sidecar/policy', 'sidecar/trust', 'leaves', 'contracts'],
   // Refresh families: what they are, apart from how they are asked for.
-  'sidecar/serve': ['sidecar/decide', 'sidecar/policy', 'sidecar/tokens', 'leaves', 'contracts'],
+  'sidecar/serve': [
+    'sidecar/decide',
+    'sidecar/policy',
+    'sidecar/token',
+    'sidecar/tokens',
+    'leaves',
+    'contracts',
+  ],
   'sidecar/feed': ['leaves', 'contracts'],
   'sidecar/record': ['leaves', 'contracts'],
   'sidecar/config-injected': [
@@ -66,6 +73,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   'sidecar/identity': ['leaves', 'contracts'],
   // What replicas share, put together for the two rooms that use it.
   'sidecar/sharing': ['*'],
+  'sidecar/vouching': ['*'],
   'sidecar/assemble': ['*'],
   'sidecar/main': ['*'],
   // The build's own recipe, which the operator runs, too.

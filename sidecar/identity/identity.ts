@@ -1,5 +1,6 @@
 import type { TrustBundle } from '../../contracts/gen/portcullis/identity/v1/identity.ts'
 import type { ClientCredential, Now, Random, Report, Sleep } from '../ports.ts'
+import type { Moment } from '../request.ts'
 import type { IdentitySettings } from '../settings.ts'
 import { createAnchorsFile } from './anchors-file.ts'
 import { createClientCredential } from './client-credential.ts'
@@ -8,6 +9,7 @@ import { createFeedChannel, type FeedStream } from './feed-channel.ts'
 import { createIssuer } from './issuer.ts'
 import { createJwtSvids } from './jwt-svids.ts'
 import { createTrustState, type Offered } from './trust.ts'
+import { type ValidatedJwt, validateJwtSvid } from './validate-jwt.ts'
 import { createWorkload } from './workload.ts'
 import { createWorkloadApi, type WorkloadApi } from './workload-api.ts'
 
@@ -33,6 +35,8 @@ export interface Identity {
   readonly client: () => ClientCredential | undefined
   /** A JWT-SVID of the workload for this audience. Rejects with an Error that has a gRPC `code`. */
   readonly jwtFor: (audience: string) => Promise<string>
+  /** A JWT-SVID of our trust domain, for one audience. */
+  readonly validate: (token: string, audience: string, at: Moment) => ValidatedJwt
   /** What has not come yet, for readiness; empty for ever once the application could have been given an identity. */
   notReadyBecause(): readonly string[]
   /** What is wrong but does not make anything unready. */
@@ -99,6 +103,7 @@ export function createIdentity(settings: IdentitySettings, needs: IdentityNeeds)
       if (!svid) throw new Error('the issuer gave no token')
       return svid.token
     },
+    validate: (token, audience, at) => validateJwtSvid(token, audience, trust.current(), at),
     notReadyBecause: () => (complete ? [] : missing()),
     remarks: () => [...(complete ? [...missing(), ...late()] : []), ...untrusting()],
     workloadStreams: workloadApi.openStreams,

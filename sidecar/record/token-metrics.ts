@@ -12,6 +12,17 @@ export const TOKEN_REASONS: readonly Reason[] = REASONS.slice(0, REASONS.indexOf
 export const CACHE_RESULTS = ['hit', 'miss', 'negative_hit', 'recheck_failed'] as const
 export type CacheResult = (typeof CACHE_RESULTS)[number]
 
+/** Kinds that VerifyToken knows; `none`: the question named none of them. */
+export const VOUCHED_KINDS = [
+  'access_token',
+  'id_token',
+  'logout_token',
+  'client_assertion',
+  'request_object',
+  'jwt_svid',
+  'none',
+] as const
+
 export const INTROSPECTION_OUTCOMES = ['active', 'inactive', 'invalid', 'unavailable'] as const
 export type IntrospectionOutcome = (typeof INTROSPECTION_OUTCOMES)[number]
 
@@ -47,6 +58,8 @@ export interface TokenReadings {
 export interface TokenTelemetry {
   /** An ID token that VerifyToken refused. */
   idTokenRefused(reason: Reason): void
+  /** An answer of VerifyToken; `none` for a question that was none. */
+  vouched(kind: string, outcome: 'verified' | 'refused'): void
   /** One request to an introspection endpoint, cache misses only. */
   introspected(outcome: IntrospectionOutcome, seconds: number): void
   /** One token request: a refresh token redeemed at the guard, or a token exchanged. A code outside the list counts as `other`. */
@@ -80,6 +93,7 @@ const FAMILY_AGE_SECONDS = [MINUTE, 15 * MINUTE, HOUR, 8 * HOUR, DAY, 7 * DAY, 3
 /** Counters start at zero: an alert on an increase does not see the event with which a series begins. */
 export function createTokenMetrics(): TokenMetrics {
   const idTokens = createTally(TOKEN_REASONS)
+  const asks = { verified: createTally(VOUCHED_KINDS), refused: createTally(VOUCHED_KINDS) }
   const lookups = createTally(CACHE_RESULTS)
   const requests = createTally(TOKEN_OUTCOMES)
   const events = createTally(['replay', 'multi_audience', 'divergence'])
@@ -99,6 +113,10 @@ export function createTokenMetrics(): TokenMetrics {
   return {
     telemetry: {
       idTokenRefused: idTokens.add,
+      vouched: (kind, outcome) => {
+        const asked = asks[outcome]
+        if (asked.knows(kind)) asked.add(kind)
+      },
       introspected: (outcome, seconds) => latency.observe({ outcome }, seconds),
       tokenRequested: (outcome) => requests.add(requests.knows(outcome) ? outcome : 'other'),
       refreshReplayDetected: () => events.add('replay'),
@@ -114,6 +132,13 @@ export function createTokenMetrics(): TokenMetrics {
     histograms: [latency, familyAge],
     readings: [
       counted('id_token_validation_failure_total', 'ID tokens refused, by reason.', idTokens.by('reason')),
+      counted('portcullis_verify_token_total', 'Answers of VerifyToken by kind and outcome.', () =>
+        (['verified', 'refused'] as const).flatMap((outcome) =>
+          asks[outcome]
+            .by('kind')()
+            .map(({ value, labels }) => sample(value, { ...labels, outcome })),
+        ),
+      ),
       counted('token_cache_lookups_total', 'Lookups of earlier verdicts by result.', lookups.by('result')),
       counted('token_request_total', 'Token requests by outcome.', requests.by('outcome')),
       counted('refresh_replay_detected_total', 'Used refresh tokens presented again.', events.of('replay')),

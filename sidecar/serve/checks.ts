@@ -32,6 +32,7 @@ export function createChecks(needs: AnswerNeeds, limits: CheckLimits, draining: 
   }
 }
 
-function waitOf(deadline: number, wall: number): number {
+/** Milliseconds until the transport's deadline. */
+export function waitOf(deadline: number, wall: number): number {
   return Number.isFinite(deadline) ? Math.max(0, deadline - wall) : Number.POSITIVE_INFINITY
 }

@@ -3,6 +3,7 @@ import {
   CheckRequest as CheckRequestMessage,
   CheckResponse,
   CheckStreamResponse,
+  type Denial as DenialMessage,
   Reason as ProtoReason,
   type StoredFacts as StoredFactsMessage,
 } from '../../contracts/gen/portcullis/authorizer/v1/authorizer.ts'
@@ -203,16 +204,20 @@ function outcomeOf(outcome: Outcome, action: string): NonNullable<CheckResponse[
       allow: { principal: principalMessage(principal), ruleIds: [...ruleIds], headers },
     }
   }
-  const denial = denied(decision) ? decision : deny('internal')
+  return {
+    $case: 'deny',
+    deny: denialMessage(denied(decision) ? decision : deny('internal'), action, askerOf(outcome, action)),
+  }
+}
+
+/** A refusal in its two parts. */
+export function denialMessage(denial: Denial, action: string, asker: Asker = {}): DenialMessage {
   const diagnostic = {
     reason: REASON_NUMBER[denial.reason],
     ruleIds: [...denial.ruleIds],
     detail: denial.detail,
   }
-  return {
-    $case: 'deny',
-    deny: { client: clientMessage(faceOf(denial, action, askerOf(outcome, action))), diagnostic },
-  }
+  return { client: clientMessage(faceOf(denial, action, asker)), diagnostic }
 }
 
 const REASON_NUMBER = Object.fromEntries(

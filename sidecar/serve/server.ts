@@ -10,6 +10,7 @@ import type { Sleep } from '../ports.ts'
 import type { Checks } from './checks.ts'
 import type { createHealth } from './health.ts'
 import { type Listening, listenTcp, listenUnix, type TcpListener, type UnixListener } from './listeners.ts'
+import type { VerifyTokenCall } from './verify-token.ts'
 
 export interface ServerConfig {
   readonly unix: UnixListener | undefined
@@ -19,6 +20,11 @@ export interface ServerConfig {
   readonly requestBytes: number
   /** Calls at once on one connection. */
   readonly streams: number
+}
+
+/** What is served of it. */
+export interface Authorizer extends Checks {
+  readonly verifyToken: VerifyTokenCall
 }
 
 export interface RunningServer extends AsyncDisposable {
@@ -47,7 +53,7 @@ function grpcLimits(config: ServerConfig) {
 /** Serves the authorizer and gRPC health on the socket and on loopback. Rejects when an address cannot be had. */
 export async function openServer(
   config: ServerConfig,
-  checks: Checks,
+  checks: Authorizer,
   health: ReturnType<typeof createHealth>,
   sleep: Sleep,
 ): Promise<RunningServer> {
@@ -103,5 +109,6 @@ function rawAuthorizer(): ServiceDefinition<UntypedServiceImplementation> {
   return {
     check: { ...AuthorizerService.check, ...raw },
     checkStream: { ...AuthorizerService.checkStream, ...raw },
+    verifyToken: { ...AuthorizerService.verifyToken, ...raw },
   }
 }

@@ -1,9 +1,10 @@
-import { type Denial, denied, deny, type Reason } from '../decision.ts'
+import { type Denial, denied, deny } from '../decision.ts'
 import type { Actor, Attributes, AuthorizationDetail, Principal } from '../principal.ts'
-import type { JsonObject, Moment } from '../request.ts'
-import type { Snapshot, TenantRule } from '../trust/snapshot.ts'
+import type { Moment } from '../request.ts'
+import type { Snapshot } from '../trust/snapshot.ts'
 import { attributesOf } from './attributes.ts'
 import type { BoundToken } from './binding.ts'
+import { tenantOf } from './tenant.ts'
 import type { VerifiedToken } from './verify.ts'
 
 /** Does this token still stand, and for which tenant? The only maker of a Principal. */
@@ -111,18 +112,4 @@ class RecognisedPrincipal implements Principal {
   static made(value: unknown): boolean {
     return typeof value === 'object' && value !== null && #made in value
   }
-}
-
-/** Claim that contradicts a fixed tenant when it is present and different. */
-const USUAL_TENANT_CLAIM = 'tenant'
-
-// An issuer speaks for its own tenants only: tenant A's provider must not mint an identity of tenant B.
-function tenantOf(rule: TenantRule, claims: JsonObject): { readonly name: string } | Reason {
-  const value = claims[rule.kind === 'claim' ? rule.claim : USUAL_TENANT_CLAIM]
-  if (rule.kind === 'fixed') {
-    return value === undefined || value === rule.tenant ? { name: rule.tenant } : 'issuer_tenant_mismatch'
-  }
-  if (value === undefined) return 'claim_missing'
-  if (typeof value !== 'string') return 'claim_invalid'
-  return rule.allowed.has(value) ? { name: value } : 'issuer_tenant_mismatch'
 }

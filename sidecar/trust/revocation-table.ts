@@ -1,7 +1,7 @@
 import { aboutOf } from '../../contracts/fingerprint.ts'
 import type { Revocation } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
 import type { Reason } from '../decision.ts'
-import type { Principal } from '../principal.ts'
+import type { Revocable } from '../principal.ts'
 import type { Moment } from '../request.ts'
 import { type CompactKinds, createCompactTable, isFingerprinted } from './revocation-compact.ts'
 import { type RevocationKind, subjectValue } from './revocation-wire.ts'
@@ -19,7 +19,7 @@ export interface RevocationTable {
   entries(): Iterable<Revocation>
   /** What there is after these were put; `replacing` all others. */
   grownBy(entries: readonly Revocation[], replacing: boolean): Extent
-  against(who: Principal, token: TokenFacts, at: Moment): Reason | undefined
+  against(who: Revocable, token: TokenFacts, at: Moment): Reason | undefined
 }
 
 /** Entries in all, those of them that are kept with id and text, and the characters of these. */
@@ -41,7 +41,7 @@ type SpokenKind = Exclude<RevocationKind, 'fingerprint'>
 interface Row {
   readonly kind: SpokenKind
   readonly reason: Reason
-  readonly value: (who: Principal, sid: unknown) => string | undefined
+  readonly value: (who: Revocable, sid: unknown) => string | undefined
 }
 
 /** Which value of a token each kind of entry looks at, in the order in which reasons are given. */
@@ -126,7 +126,7 @@ export function createRevocationTable(): RevocationTable {
 interface Meeting {
   readonly kinds: ByKind | undefined
   readonly machines: CompactKinds | undefined
-  readonly who: Principal
+  readonly who: Revocable
   readonly sid: unknown
   readonly at: Moment
 }
@@ -198,7 +198,7 @@ function createNamedEntries(): NamedEntries {
 }
 
 // `iat` is in whole seconds: a token of the very second of the entry is meant as well.
-function strikes({ issuedBeforeMs, expiresAtMs }: Revocation, { issuedAt }: Principal, at: Moment): boolean {
+function strikes({ issuedBeforeMs, expiresAtMs }: Revocation, { issuedAt }: Revocable, at: Moment): boolean {
   return at < expiresAtMs && (issuedBeforeMs === 0 || issuedAt * 1000 <= issuedBeforeMs)
 }
 

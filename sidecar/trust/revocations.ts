@@ -3,7 +3,7 @@ import type {
   Revocations as RevocationsMessage,
 } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
 import type { Reason } from '../decision.ts'
-import type { Principal } from '../principal.ts'
+import type { Revocable } from '../principal.ts'
 import type { Moment } from '../request.ts'
 import { createRevocationTable, sizeOf, type TokenFacts } from './revocation-table.ts'
 import { problemsOf, REVOCATION_LIMITS } from './revocation-wire.ts'
@@ -28,7 +28,7 @@ export interface KnownRevocations {
   readonly head: number
   readonly size: number
   /** Why this caller's token no longer counts, if it is so. */
-  against(who: Principal, token: TokenFacts, at: Moment): Reason | undefined
+  against(who: Revocable, token: TokenFacts, at: Moment): Reason | undefined
 }
 
 /** The state of a sidecar that nobody pushes revocations to. */

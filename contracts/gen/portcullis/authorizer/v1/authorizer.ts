@@ -13,6 +13,29 @@ export const protobufPackage = "portcullis.authorizer.v1";
 
 export const protobufFileName = "portcullis/authorizer/v1/authorizer.proto";
 
+/** Kinds of tokens. */
+export const TokenKind = {
+  TOKEN_KIND_UNSPECIFIED: 0,
+  TOKEN_KIND_ACCESS_TOKEN: 1,
+  TOKEN_KIND_ID_TOKEN: 2,
+  TOKEN_KIND_LOGOUT_TOKEN: 3,
+  TOKEN_KIND_CLIENT_ASSERTION: 4,
+  TOKEN_KIND_REQUEST_OBJECT: 5,
+  TOKEN_KIND_JWT_SVID: 6,
+} as const;
+
+export type TokenKind = typeof TokenKind[keyof typeof TokenKind];
+
+export namespace TokenKind {
+  export type TOKEN_KIND_UNSPECIFIED = typeof TokenKind.TOKEN_KIND_UNSPECIFIED;
+  export type TOKEN_KIND_ACCESS_TOKEN = typeof TokenKind.TOKEN_KIND_ACCESS_TOKEN;
+  export type TOKEN_KIND_ID_TOKEN = typeof TokenKind.TOKEN_KIND_ID_TOKEN;
+  export type TOKEN_KIND_LOGOUT_TOKEN = typeof TokenKind.TOKEN_KIND_LOGOUT_TOKEN;
+  export type TOKEN_KIND_CLIENT_ASSERTION = typeof TokenKind.TOKEN_KIND_CLIENT_ASSERTION;
+  export type TOKEN_KIND_REQUEST_OBJECT = typeof TokenKind.TOKEN_KIND_REQUEST_OBJECT;
+  export type TOKEN_KIND_JWT_SVID = typeof TokenKind.TOKEN_KIND_JWT_SVID;
+}
+
 /** Closed list of reasons; also the metric label (lower case, without the prefix). */
 export const Reason = {
   REASON_UNSPECIFIED: 0,
@@ -232,6 +255,101 @@ export namespace Reason {
   export type REASON_REQUEST_INVALID = typeof Reason.REASON_REQUEST_INVALID;
 }
 
+/** A token and what it is to be. At most 64 KiB as a whole. */
+export interface VerifyTokenRequest {
+  /** The compact JWS, bytes as received. At most 8 KiB. */
+  token: Buffer;
+  /** Which kind it must be. Required. */
+  profile:
+    | { $case: "accessToken"; accessToken: AccessTokenProfile }
+    | { $case: "idToken"; idToken: IdTokenProfile }
+    | { $case: "logoutToken"; logoutToken: LogoutTokenProfile }
+    | { $case: "clientAssertion"; clientAssertion: ClientAssertionProfile }
+    | { $case: "requestObject"; requestObject: RequestObjectProfile }
+    | { $case: "jwtSvid"; jwtSvid: JwtSvidProfile }
+    | undefined;
+  /** How long the caller waits, in milliseconds; 0 means that only `grpc-timeout` counts. */
+  timeoutMs: number;
+}
+
+/** RFC 9068, for the configured audience. One that is bound to a key (`cnf`) is refused: without the request no proof can be checked; use Check. */
+export interface AccessTokenProfile {
+}
+
+/** OpenID Connect Core section 3.1.3.7. */
+export interface IdTokenProfile {
+  /** The client it must have been given to: its `aud`, and its `azp` if it has one. Required. At most 256 bytes. */
+  clientId: string;
+  /** The `nonce` that was sent. Unset: none was, and a token with one is refused. At most 512 bytes. */
+  nonce?:
+    | string
+    | undefined;
+  /** How long ago the user may have authenticated, seconds. Unset: whenever. */
+  maxAgeS?:
+    | number
+    | undefined;
+  /** Any of these must be its `acr`; empty: any will do. At most 16 of at most 256 bytes. */
+  acrValues: string[];
+  /** The access token that came along; its hash must then be in `at_hash`. At most 8 KiB. */
+  accessToken: string;
+  /** The authorization code that came along; its hash must then be in `c_hash`. At most 8 KiB. */
+  code: string;
+  /** Audiences that may be named beside the client. At most 16 of at most 512 bytes. */
+  otherAudiences: string[];
+}
+
+/** OpenID Connect Back-Channel Logout 1.0 section 2.6. The same one a second time is refused. */
+export interface LogoutTokenProfile {
+  /** The client that is logged out: its `aud`. Required. At most 256 bytes. */
+  clientId: string;
+}
+
+/** RFC 7523 section 3, for the configured audience, by a client whose keys are configured. The same one a second time is refused. */
+export interface ClientAssertionProfile {
+  /** The `client_id` of the request that it came with; empty when there was none. At most 256 bytes. */
+  clientId: string;
+}
+
+/** RFC 9101, for the configured audience, by a client whose keys are configured. */
+export interface RequestObjectProfile {
+  /** The `client_id` outside. Required. At most 256 bytes. */
+  clientId: string;
+}
+
+/** A JWT-SVID of our own trust domain, for the configured audience. Only where the sidecar has an identity. */
+export interface JwtSvidProfile {
+}
+
+/** The answer. It vouches if and only if `outcome` is `verified`, with issuer and claims, and `decision_id` is not empty. Anything else: refused. */
+export interface VerifyTokenResponse {
+  outcome:
+    | { $case: "verified"; verified: VerifiedToken }
+    | { $case: "deny"; deny: Denial }
+    | undefined;
+  /** Names this answer in the sidecar's log. At most 64 bytes. */
+  decisionId: string;
+  /** Generation of trust (keys, configuration) that decided. */
+  trustGeneration: number;
+}
+
+/** What a genuine token says. */
+export interface VerifiedToken {
+  /** The kind that was asked for. */
+  kind: TokenKind;
+  /** `iss`, compared exactly with the configured issuer; of a JWT-SVID its trust domain. */
+  issuer: string;
+  /** `sub`; empty when it has none. */
+  subject: string;
+  /** The client it speaks of; empty for a JWT-SVID. */
+  clientId: string;
+  /** Tenant this issuer may speak for; empty when the token names none and its issuer speaks for several. */
+  tenant: string;
+  /** All claims, the JSON text that was signed: one object, without duplicate members. */
+  claimsJson: Buffer;
+  /** When it ends, seconds since the epoch. */
+  expiresAt: number;
+}
+
 /** One HTTP field line, as it arrived. */
 export interface Header {
   /** Field name, compared without case (RFC 9110 section 5.1). At most 256 bytes. */
@@ -385,6 +503,658 @@ export interface CheckStreamResponse {
   id: number;
   check: CheckResponse | undefined;
 }
+
+function createBaseVerifyTokenRequest(): VerifyTokenRequest {
+  return { token: Buffer.alloc(0), profile: undefined, timeoutMs: 0 };
+}
+
+export const VerifyTokenRequest: MessageFns<VerifyTokenRequest> = {
+  encode(message: VerifyTokenRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.token.length !== 0) {
+      writer.uint32(10).bytes(message.token);
+    }
+    switch (message.profile?.$case) {
+      case "accessToken":
+        AccessTokenProfile.encode(message.profile.accessToken, writer.uint32(18).fork()).join();
+        break;
+      case "idToken":
+        IdTokenProfile.encode(message.profile.idToken, writer.uint32(26).fork()).join();
+        break;
+      case "logoutToken":
+        LogoutTokenProfile.encode(message.profile.logoutToken, writer.uint32(34).fork()).join();
+        break;
+      case "clientAssertion":
+        ClientAssertionProfile.encode(message.profile.clientAssertion, writer.uint32(42).fork()).join();
+        break;
+      case "requestObject":
+        RequestObjectProfile.encode(message.profile.requestObject, writer.uint32(50).fork()).join();
+        break;
+      case "jwtSvid":
+        JwtSvidProfile.encode(message.profile.jwtSvid, writer.uint32(58).fork()).join();
+        break;
+    }
+    if (message.timeoutMs !== 0) {
+      writer.uint32(64).uint32(message.timeoutMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VerifyTokenRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVerifyTokenRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.token = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.profile = { $case: "accessToken", accessToken: AccessTokenProfile.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.profile = { $case: "idToken", idToken: IdTokenProfile.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.profile = { $case: "logoutToken", logoutToken: LogoutTokenProfile.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.profile = {
+              $case: "clientAssertion",
+              clientAssertion: ClientAssertionProfile.decode(reader, reader.uint32()),
+            };
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.profile = {
+              $case: "requestObject",
+              requestObject: RequestObjectProfile.decode(reader, reader.uint32()),
+            };
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.profile = { $case: "jwtSvid", jwtSvid: JwtSvidProfile.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.timeoutMs = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseAccessTokenProfile(): AccessTokenProfile {
+  return {};
+}
+
+export const AccessTokenProfile: MessageFns<AccessTokenProfile> = {
+  encode(_: AccessTokenProfile, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AccessTokenProfile {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAccessTokenProfile();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseIdTokenProfile(): IdTokenProfile {
+  return {
+    clientId: "",
+    nonce: undefined,
+    maxAgeS: undefined,
+    acrValues: [],
+    accessToken: "",
+    code: "",
+    otherAudiences: [],
+  };
+}
+
+export const IdTokenProfile: MessageFns<IdTokenProfile> = {
+  encode(message: IdTokenProfile, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.clientId !== "") {
+      writer.uint32(10).string(message.clientId);
+    }
+    if (message.nonce !== undefined) {
+      writer.uint32(18).string(message.nonce);
+    }
+    if (message.maxAgeS !== undefined) {
+      writer.uint32(24).uint32(message.maxAgeS);
+    }
+    for (const v of message.acrValues) {
+      writer.uint32(34).string(v!);
+    }
+    if (message.accessToken !== "") {
+      writer.uint32(42).string(message.accessToken);
+    }
+    if (message.code !== "") {
+      writer.uint32(50).string(message.code);
+    }
+    for (const v of message.otherAudiences) {
+      writer.uint32(58).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): IdTokenProfile {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseIdTokenProfile();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.clientId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nonce = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.maxAgeS = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.acrValues.push(reader.string());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.accessToken = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.code = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.otherAudiences.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseLogoutTokenProfile(): LogoutTokenProfile {
+  return { clientId: "" };
+}
+
+export const LogoutTokenProfile: MessageFns<LogoutTokenProfile> = {
+  encode(message: LogoutTokenProfile, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.clientId !== "") {
+      writer.uint32(10).string(message.clientId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LogoutTokenProfile {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLogoutTokenProfile();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.clientId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseClientAssertionProfile(): ClientAssertionProfile {
+  return { clientId: "" };
+}
+
+export const ClientAssertionProfile: MessageFns<ClientAssertionProfile> = {
+  encode(message: ClientAssertionProfile, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.clientId !== "") {
+      writer.uint32(10).string(message.clientId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ClientAssertionProfile {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseClientAssertionProfile();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.clientId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseRequestObjectProfile(): RequestObjectProfile {
+  return { clientId: "" };
+}
+
+export const RequestObjectProfile: MessageFns<RequestObjectProfile> = {
+  encode(message: RequestObjectProfile, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.clientId !== "") {
+      writer.uint32(10).string(message.clientId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RequestObjectProfile {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRequestObjectProfile();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.clientId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseJwtSvidProfile(): JwtSvidProfile {
+  return {};
+}
+
+export const JwtSvidProfile: MessageFns<JwtSvidProfile> = {
+  encode(_: JwtSvidProfile, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JwtSvidProfile {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJwtSvidProfile();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseVerifyTokenResponse(): VerifyTokenResponse {
+  return { outcome: undefined, decisionId: "", trustGeneration: 0 };
+}
+
+export const VerifyTokenResponse: MessageFns<VerifyTokenResponse> = {
+  encode(message: VerifyTokenResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.outcome?.$case) {
+      case "verified":
+        VerifiedToken.encode(message.outcome.verified, writer.uint32(10).fork()).join();
+        break;
+      case "deny":
+        Denial.encode(message.outcome.deny, writer.uint32(18).fork()).join();
+        break;
+    }
+    if (message.decisionId !== "") {
+      writer.uint32(82).string(message.decisionId);
+    }
+    if (message.trustGeneration !== 0) {
+      writer.uint32(96).uint64(message.trustGeneration);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VerifyTokenResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVerifyTokenResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.outcome = { $case: "verified", verified: VerifiedToken.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.outcome = { $case: "deny", deny: Denial.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.decisionId = reader.string();
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.trustGeneration = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseVerifiedToken(): VerifiedToken {
+  return { kind: 0, issuer: "", subject: "", clientId: "", tenant: "", claimsJson: Buffer.alloc(0), expiresAt: 0 };
+}
+
+export const VerifiedToken: MessageFns<VerifiedToken> = {
+  encode(message: VerifiedToken, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== 0) {
+      writer.uint32(8).int32(message.kind);
+    }
+    if (message.issuer !== "") {
+      writer.uint32(18).string(message.issuer);
+    }
+    if (message.subject !== "") {
+      writer.uint32(26).string(message.subject);
+    }
+    if (message.clientId !== "") {
+      writer.uint32(34).string(message.clientId);
+    }
+    if (message.tenant !== "") {
+      writer.uint32(42).string(message.tenant);
+    }
+    if (message.claimsJson.length !== 0) {
+      writer.uint32(50).bytes(message.claimsJson);
+    }
+    if (message.expiresAt !== 0) {
+      writer.uint32(56).uint64(message.expiresAt);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VerifiedToken {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVerifiedToken();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.kind = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.issuer = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.subject = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.clientId = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.tenant = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.claimsJson = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.expiresAt = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
 
 function createBaseHeader(): Header {
   return { name: "", value: Buffer.alloc(0) };
@@ -1327,6 +2097,19 @@ export const AuthorizerService = {
     responseSerialize: (value: CheckStreamResponse): Buffer => Buffer.from(CheckStreamResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): CheckStreamResponse => CheckStreamResponse.decode(value),
   },
+  /**
+   * Is this token genuine, of the kind that is asked for, and for us? For logins, logouts and authorization servers: it decides nothing about
+   * a request, and what it verifies gives no access by itself. A token is never accepted as one of another kind.
+   */
+  verifyToken: {
+    path: "/portcullis.authorizer.v1.Authorizer/VerifyToken" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: VerifyTokenRequest): Buffer => Buffer.from(VerifyTokenRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): VerifyTokenRequest => VerifyTokenRequest.decode(value),
+    responseSerialize: (value: VerifyTokenResponse): Buffer => Buffer.from(VerifyTokenResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): VerifyTokenResponse => VerifyTokenResponse.decode(value),
+  },
 } as const;
 
 export interface AuthorizerServer extends UntypedServiceImplementation {
@@ -1338,6 +2121,11 @@ export interface AuthorizerServer extends UntypedServiceImplementation {
    * denied at once with REASON_OVERLOADED. A message that is no CheckStreamRequest ends the stream with INVALID_ARGUMENT.
    */
   checkStream: handleBidiStreamingCall<CheckStreamRequest, CheckStreamResponse>;
+  /**
+   * Is this token genuine, of the kind that is asked for, and for us? For logins, logouts and authorization servers: it decides nothing about
+   * a request, and what it verifies gives no access by itself. A token is never accepted as one of another kind.
+   */
+  verifyToken: handleUnaryCall<VerifyTokenRequest, VerifyTokenResponse>;
 }
 
 function longToNumber(int64: { toString(): string }): number {

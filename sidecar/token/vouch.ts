@@ -1,0 +1,191 @@
+import { type Denial, denied, deny, type Reason } from '../decision.ts'
+import { Fault } from '../ports.ts'
+import type { JsonObject, Moment } from '../request.ts'
+import { lapsed } from '../trust/lease.ts'
+import type { Snapshot } from '../trust/snapshot.ts'
+import { type Expected, isNumericDate, type ProfileName } from './evidence.ts'
+import { PROFILES } from './profiles.ts'
+import type { SingleUse } from './single-use.ts'
+import { tenantOf } from './tenant.ts'
+import type { Prove, ProvenToken } from './verify.ts'
+
+export type TokenKind = ProfileName | 'jwt_svid'
+
+/** A token whose kind the application names. Made in serve/vouch-codec.ts only. */
+export interface VouchRequest {
+  readonly token: Buffer
+  readonly tokenKind: TokenKind
+  readonly expected: Expected
+  /** How long the caller waits, milliseconds; 0 when it did not say. */
+  readonly timeoutMs: number
+}
+
+/** What a genuine token says. It is no Principal, and nothing makes it one. */
+export interface Vouched {
+  readonly tokenKind: TokenKind
+  readonly issuer: string
+  readonly subject: string
+  readonly clientId: string
+  readonly tenant: string
+  readonly claimsJson: string
+  readonly kid: string
+  readonly jti: string
+  /** Seconds since the epoch. */
+  readonly expiresAt: number
+}
+
+/** Validates a JWT-SVID of our trust domain for one audience. */
+export type ValidateSvid = (
+  token: string,
+  audience: string,
+  at: Moment,
+) =>
+  | { readonly ok: true; readonly spiffeId: string; readonly claims: JsonObject }
+  | { readonly ok: false; readonly reason: Reason }
+
+export interface VouchSteps {
+  readonly current: (at: Moment) => Snapshot | Denial
+  readonly prove: Prove
+  readonly once: SingleUse
+  /** `undefined`: this sidecar has no identity, and knows no keys of a trust domain. */
+  readonly svid: ValidateSvid | undefined
+  readonly broke: (fault: Fault) => void
+}
+
+/** The one who waits for the answer. */
+export interface Waiting {
+  gone(): 'cancelled' | 'deadline' | undefined
+  signal(): AbortSignal
+}
+
+export interface VouchOutcome {
+  readonly outcome: Vouched | Denial
+  readonly trust: Snapshot | undefined
+}
+export type Vouch = (request: VouchRequest, at: Moment, caller: Waiting) => Promise<VouchOutcome>
+
+/** How an AccessPolicy names this question, should its revocation lease differ. */
+const ACTION = 'token:verify'
+
+/** Whether a token is what the application takes it for, top to bottom. Whatever breaks on the way, the answer is no. */
+export function createVouch(steps: VouchSteps): Vouch {
+  return async (request, at, caller) => {
+    let trust: Snapshot | undefined
+    try {
+      const believed = steps.current(at)
+      if (denied(believed)) return { outcome: believed, trust }
+      trust = believed
+      const outcome = await vouchFor(request, { steps, trust, at, caller })
+      const now = steps.current(at)
+      if (denied(now)) return { outcome: now, trust }
+      const gone = caller.gone()
+      return { outcome: gone ? deny(gone) : outcome, trust }
+    } catch (cause) {
+      const fault = Fault.from(cause)
+      steps.broke(fault)
+      return { outcome: deny(caller.gone() ?? fault.code), trust }
+    }
+  }
+}
+
+interface Setting {
+  readonly steps: VouchSteps
+  readonly trust: Snapshot
+  readonly at: Moment
+  readonly caller: Waiting
+}
+
+async function vouchFor(request: VouchRequest, setting: Setting): Promise<Vouched | Denial> {
+  const { token, tokenKind, expected } = request
+  const { steps, trust, at, caller } = setting
+  if (tokenKind === 'jwt_svid') return vouchForSvid(token, setting)
+  const proven = await steps.prove({
+    ...{ token, profile: PROFILES[tokenKind], expected, trust, at },
+    signal: () => caller.signal(),
+  })
+  if (denied(proven)) return proven
+  // Nobody here has seen a proof: whoever holds a bound token may not be the one it was given to (RFC 9449 section 7.2).
+  if (tokenKind === 'access_token' && proven.claims['cnf'] !== undefined) return deny('cnf_scheme_mismatch')
+  const vouched = readProven(proven, expected)
+  if (denied(vouched)) return vouched
+  const refusal = withdrawn(vouched, proven, setting)
+  return refusal ? deny(refusal) : (spent(vouched, proven, setting) ?? vouched)
+}
+
+function vouchForSvid(token: Buffer, { steps, trust, at }: Setting): Vouched | Denial {
+  if (!steps.svid) return deny('jwks_unavailable')
+  const validated = steps.svid(token.toString('latin1'), trust.audience, at)
+  if (!validated.ok) return deny(validated.reason)
+  const { spiffeId, claims } = validated
+  return {
+    tokenKind: 'jwt_svid',
+    issuer: spiffeId.split('/', 3).join('/'),
+    subject: spiffeId,
+    ...{ clientId: '', tenant: '', kid: '' },
+    claimsJson: payloadOf(token),
+    jti: textOf(claims['jti']),
+    expiresAt: Math.floor(Number(claims['exp'])),
+  }
+}
+
+function readProven(proven: ProvenToken, { clientId }: Expected): Vouched | Denial {
+  const { profile, claims, claimsJson, kid, issuer } = proven
+  const tenant = tenantOf(issuer.tenant, claims)
+  // What gives no access may leave the tenant out; one that is not its issuer's it may not name.
+  const unnamed = tenant === 'claim_missing' && profile !== 'access_token'
+  if (typeof tenant === 'string' && !unnamed) return deny(tenant)
+  const { exp, iat } = claims
+  return {
+    tokenKind: profile,
+    issuer: issuer.issuer,
+    subject: textOf(claims['sub']),
+    clientId: clientNamed(profile, claims) || clientId,
+    tenant: typeof tenant === 'string' ? '' : tenant.name,
+    ...{ claimsJson, kid },
+    jti: textOf(claims['jti']),
+    expiresAt: isNumericDate(exp) ? exp : Number(iat) + LOGOUT_S,
+  }
+}
+
+/** A logout token without an end of its own is over when the longest one would be. */
+const LOGOUT_S = 600
+
+function clientNamed(profile: ProfileName, claims: JsonObject): string {
+  if (profile === 'client_assertion') return textOf(claims['sub'])
+  return profile === 'access_token' ? textOf(claims['client_id'] ?? claims['azp']) : ''
+}
+
+// Whoever is to be logged out may well be revoked already: of a logout token only its maker and its key count.
+function withdrawn(
+  who: Vouched,
+  { claims, issuer }: ProvenToken,
+  { trust, at }: Setting,
+): Reason | undefined {
+  const logout = who.tokenKind === 'logout_token'
+  const { iat, sid } = claims
+  const named = logout ? { ...who, subject: '', clientId: '', tenant: '', jti: '' } : who
+  const issuedAt = isNumericDate(iat) ? iat : 0
+  const facts = { source: issuer.source, sid: logout ? undefined : sid }
+  const revoked = trust.revocations.size > 0 && trust.revocations.against({ ...named, issuedAt }, facts, at)
+  return revoked || (lapsed(trust, ACTION, at) ? 'revocation_stale' : undefined)
+}
+
+const ONCE: ReadonlySet<TokenKind> = new Set(['logout_token', 'client_assertion'])
+
+// Last of all, so that a token that is refused for anything else uses nothing up.
+function spent(who: Vouched, { issuer }: ProvenToken, { steps, at }: Setting): Denial | undefined {
+  if (!ONCE.has(who.tokenKind)) return undefined
+  const until = (who.expiresAt + issuer.skewS + 1) * 1000
+  const use = steps.once.spend(who.issuer, who.jti, until, at)
+  if (use === 'fresh') return undefined
+  return deny(use === 'seen' ? 'revoked_jti' : 'replay_store_unavailable')
+}
+
+function payloadOf(token: Buffer): string {
+  const [, payload = ''] = token.toString('latin1').split('.')
+  return Buffer.from(payload, 'base64url').toString('utf8')
+}
+
+function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : ''
+}
