@@ -32,7 +32,7 @@ async function heals(stage: Stage): Promise<void> {
   await stage.sound()
 }
 
-test('C1: the issuer is down: known keys go on, a new one is jwks_unavailable, and it comes once the issuer is back', async () => {
+test('fault C1: the issuer is down: known keys go on, a new one is jwks_unavailable, and it comes once the issuer is back', async () => {
   await using stage = await openStage()
   await stage.issuer.down()
   await survives(stage)
@@ -41,7 +41,7 @@ test('C1: the issuer is down: known keys go on, a new one is jwks_unavailable, a
   await heals(stage)
 })
 
-test('C1: the issuer is down at the start: nothing is allowed before its keys are there', async () => {
+test('fault C1: the issuer is down at the start: nothing is allowed before its keys are there', async () => {
   await using stage = await openStage({
     wait: 'listening',
     before: (issuer) => issuer.behave((request) => request.socket.destroy()),
@@ -51,7 +51,7 @@ test('C1: the issuer is down at the start: nothing is allowed before its keys ar
   await heals(stage)
 })
 
-describe('C2: the issuer is slow', () => {
+describe('fault C2: the issuer is slow', () => {
   test.each([
     ['answers after 30 s', late(SET, 30_000)],
     ['drips a byte at a time', dripping(Buffer.from(' '), 100)],
@@ -82,7 +82,7 @@ describe('C2: the issuer is slow', () => {
   )
 })
 
-describe('C3: the issuer is overloaded', () => {
+describe('fault C3: the issuer is overloaded', () => {
   test.each([500, 502, 503, 429])(
     'status %i: asked ever more seldom, whatever is asked of us',
     async (status) => {
@@ -115,7 +115,7 @@ describe('C3: the issuer is overloaded', () => {
   })
 })
 
-describe('C4: what comes is no key set', () => {
+describe('fault C4: what comes is no key set', () => {
   const html = '<!doctype html><title>Sign in</title>'
   test.each<readonly [what: string, body: string, type?: string]>([
     ['a page', html, 'text/html'],
@@ -138,7 +138,7 @@ describe('C4: what comes is no key set', () => {
   })
 })
 
-describe('C5: too much comes', () => {
+describe('fault C5: too much comes', () => {
   test('100 MB: cut off after a fraction, and no memory is taken for it', async () => {
     await using stage = await openStage()
     expect(await stage.ask(OLD)).toBe('allow')
@@ -179,7 +179,7 @@ describe('C5: too much comes', () => {
   })
 })
 
-describe('C6: the issuer sends us elsewhere', () => {
+describe('fault C6: the issuer sends us elsewhere', () => {
   const loop = '/jwks'
   test.each<readonly [status: number, to: string]>([
     ...[301, 302, 303, 307, 308].map((status) => [status, 'another server'] as const),
@@ -216,7 +216,7 @@ describe('C6: the issuer sends us elsewhere', () => {
   )
 })
 
-describe('C7: the certificate of the issuer is wrong', () => {
+describe('fault C7: the certificate of the issuer is wrong', () => {
   const certificates = makeCertificates()
   const directory = tempDirectory('authority')
   const file = join(directory, 'authority.pem')

@@ -26,7 +26,7 @@ function smallKey(): SigningKey {
 const BAD = signingKey('RS256', 'bad')
 const CURVE = signingKey('ES256', 'curve')
 
-describe('C8: bad keys in the set', () => {
+describe('fault C8: bad keys in the set', () => {
   test.each<readonly [what: string, key: SigningKey, published: readonly object[]]>([
     ['a key for encryption', BAD, [{ ...BAD.jwk, use: 'enc' }]],
     ['key_ops without verify', BAD, [{ ...BAD.jwk, use: undefined, key_ops: ['encrypt'] }]],
@@ -68,7 +68,7 @@ describe('C8: bad keys in the set', () => {
   )
 })
 
-test('C9: the issuer rotates without overlap: the first token under the new key passes, none under the old one does afterwards', async () => {
+test('fault C9: the issuer rotates without overlap: the first token under the new key passes, none under the old one does afterwards', async () => {
   await using stage = await openStage()
   expect(await stage.ask(OLD)).toBe('allow')
   const before = stage.issuer.askedAt.length
@@ -83,7 +83,7 @@ test('C9: the issuer rotates without overlap: the first token under the new key 
   await stage.sound()
 })
 
-test('C10: the issuer removes a key: the next scheduled fetch ends it, and no token under it passes again', async () => {
+test('fault C10: the issuer removes a key: the next scheduled fetch ends it, and no token under it passes again', async () => {
   await using stage = await openStage({
     limits: { jwksRefreshSeconds: 10 },
     before: (issuer) => issuer.publish([OLD, NEW]),
@@ -101,7 +101,7 @@ test('C10: the issuer removes a key: the next scheduled fetch ends it, and no to
   await stage.sound()
 })
 
-test('C11: a flood of kids that nobody has: known keys go on, one fetch in half a second, memory bounded', async () => {
+test('fault C11: a flood of kids that nobody has: known keys go on, one fetch in half a second, memory bounded', async () => {
   // Memory as the image has it.
   await using stage = await openStage({
     env: { NODE_OPTIONS: '--max-semi-space-size=2 --max-old-space-size=256' },
@@ -137,7 +137,7 @@ test('C11: a flood of kids that nobody has: known keys go on, one fetch in half 
   await stage.sound()
 })
 
-describe('C18: the issuer swaps the algorithm of its key', () => {
+describe('fault C18: the issuer swaps the algorithm of its key', () => {
   const secrets = publicSecrets(OLD)
   test.each(['HS256', 'none', 'PS256', 'ES256', 'RS384'])(
     'to %s: the configured algorithms stay the only ones',
