@@ -22,7 +22,17 @@ export interface BundleSpec {
 }
 
 const FLOOR = ['floor.rego', 'ownership.rego', 'scopes.rego', 'tenant.rego']
-export const LIBRARY = ['entry.rego', 'ownership.rego', 'roles.rego', 'scopes.rego', 'tenant.rego']
+export const LIBRARY = [
+  'clients.rego',
+  'delegation.rego',
+  'entry.rego',
+  'ownership.rego',
+  'rar.rego',
+  'roles.rego',
+  'scopes.rego',
+  'step_up.rego',
+  'tenant.rego',
+]
 
 /** A bundle of an application: `layers` hold its Rego, `data.json` and `selftest.json`. */
 export function application(name: string, layers: readonly string[]): BundleSpec {

@@ -45,20 +45,43 @@ interface Term {
   readonly value: string
 }
 
-const EVERY_MEMBER = ['action', 'http', 'now', 'resource', 'subject', 'token', 'version']
+const EVERY_MEMBER = [
+  'action',
+  'authorization_details',
+  'http',
+  'now',
+  'resource',
+  'subject',
+  'token',
+  'version',
+]
+/** Members of the subject that are handed over only where a rule reads them. */
+const OF_SUBJECT = ['acr', 'actor', 'amr', 'auth_time', 'confirmation', 'former_actors']
 
 /** Arguments of the dependency analysis of `entrypoint`. */
 export function depsOf(entrypoint: string): readonly string[] {
   return ['deps', '-f', 'json', '-d', 'source', `data.${entrypoint.replaceAll('/', '.')}`]
 }
 
-/** Top-level members of `input` that any rule can read. The analysis cuts a reference off at its first variable: `input[x]` is all of it. */
+/**
+ * Members of `input` that any rule can read: top-level ones, and of the subject those that are optional, as `subject.acr`. The analysis cuts
+ * a reference off at its first variable: `input[x]` is all of it, `input.subject` all of that.
+ */
 export function readsIn(analysis: string): readonly string[] {
   const { base = [] } = JSON.parse(analysis) as { readonly base?: readonly (readonly Term[])[] }
-  const members = base.filter(([head]) => head?.value === 'input').map(([, member]) => member?.value)
-  const all = members.includes(undefined)
-  return all ? EVERY_MEMBER : [...new Set(members.filter((name) => name !== undefined))].sort()
+  const paths = base
+    .filter(([head]) => head?.value === 'input')
+    .map((path) => path.slice(1).map(({ value }) => value))
+  const reads = paths.flatMap(([member, inner]) => {
+    if (member === undefined) return [...EVERY_MEMBER, ...OF_SUBJECT.map(ofSubject)]
+    if (member !== 'subject') return [member]
+    const optional = OF_SUBJECT.filter((name) => inner === undefined || inner === name)
+    return [member, ...optional.map(ofSubject)]
+  })
+  return [...new Set(reads)].sort()
 }
+
+const ofSubject = (name: string): string => `subject.${name}`
 
 /** One file out of a .tar.gz that `opa` has just written: POSIX ustar, 512-byte blocks. */
 export function member(archive: Uint8Array, name: string): Uint8Array {

@@ -59,16 +59,33 @@ export const POLICY_REASONS = [
   'insufficient_scope',
   'not_owner',
   'role_missing',
+  'rar_mismatch',
   'limit_exceeded',
   'policy_denied',
+  // Last: it invites the caller to come back stronger, which is of use only when nothing else stands in the way.
+  'step_up_required',
 ] as const satisfies readonly Reason[]
 export type PolicyReason = (typeof POLICY_REASONS)[number]
+
+/** What a policy is handed only if it reads it. */
+export const OPTIONAL_MEMBERS = [
+  'token',
+  'http',
+  'authorization_details',
+  'subject.acr',
+  'subject.auth_time',
+  'subject.amr',
+  'subject.confirmation',
+  'subject.actor',
+  'subject.former_actors',
+] as const
+export type OptionalMember = (typeof OPTIONAL_MEMBERS)[number]
 
 /** A loaded, self-tested policy module. Throws Fault when it cannot answer. */
 export interface PolicyModule {
   readonly revision: string
-  /** Whether any rule can read this top-level member of the input; what none reads need not be handed over. */
-  reads(member: 'token' | 'http'): boolean
+  /** Whether any rule can read this member of the input; what none reads is not handed over. */
+  reads(member: OptionalMember): boolean
   evaluate(inputJson: string): Verdict
   /** Bytes of WebAssembly memory held. */
   memoryBytes(): number

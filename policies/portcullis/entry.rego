@@ -16,7 +16,10 @@ effect := "allow" if {
 }
 
 # What an application may blame. Everything else in the closed list is said by the floor or by the sidecar.
-reasons := {"policy_denied", "not_owner", "role_missing", "limit_exceeded", "insufficient_scope"}
+reasons := {
+	"policy_denied", "not_owner", "role_missing", "limit_exceeded", "insufficient_scope", "rar_mismatch",
+	"step_up_required",
+}
 
 allow contains rule if {
 	some rule in data.app.allow

@@ -27,7 +27,10 @@ test_deny_overrides_allow if {
 }
 
 test_an_object_may_name_each_reason_of_an_application if {
-	every reason in ["policy_denied", "not_owner", "role_missing", "limit_exceeded", "insufficient_scope"] {
+	every reason in [
+		"policy_denied", "not_owner", "role_missing", "limit_exceeded", "insufficient_scope", "rar_mismatch",
+		"step_up_required",
+	] {
 		want := denied(set(), {{"rule": "r", "reason": reason, "hide": false}})
 		entry.verdict == want with data.app.deny as {{"rule": "r", "reason": reason}}
 	}

@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
-import { Fault, type PolicyModule, type Verdict } from '../ports.ts'
+import { Fault, OPTIONAL_MEMBERS, type PolicyModule, type Verdict } from '../ports.ts'
 import { type Engine, type EngineLimits, loadEngine } from './engine.ts'
 import { parseVerdict } from './verdict.ts'
 
@@ -97,10 +97,12 @@ function proveVector(engine: Engine, { name, input, want }: Vector, reads: Reads
 }
 
 function onlyRead(input: object, reads: Reads): object {
-  const members = Object.entries(input).filter(
-    ([name]) => (name !== 'token' && name !== 'http') || reads(name),
-  )
-  return Object.fromEntries(members)
+  const kept = (path: string): boolean => OPTIONAL_MEMBERS.every((one) => one !== path || reads(one))
+  const narrowed = (members: object, prefix: string): object =>
+    Object.fromEntries(Object.entries(members).filter(([name]) => kept(`${prefix}${name}`)))
+  const outer = narrowed(input, '')
+  const subject: unknown = 'subject' in outer ? outer.subject : undefined
+  return isObject(subject) ? { ...outer, subject: narrowed(subject, 'subject.') } : outer
 }
 
 function vectorsOf(file: Uint8Array): readonly Vector[] {
@@ -145,7 +147,8 @@ function readManifest(file: Uint8Array): Manifest {
     )
   // A bundle that does not say what it reads gets everything.
   const named: unknown = isObject(metadata) ? metadata['reads'] : undefined
-  const reads: Reads = (member) => !Array.isArray(named) || named.includes(member)
+  const known = Array.isArray(named) ? new Set<unknown>(named) : undefined
+  const reads: Reads = (member) => known?.has(member) ?? true
   return { revision, digests, reads }
 }
 

@@ -1,5 +1,5 @@
 import { type Allowance, type Decision, type Denial, denied, denyByRules } from '../decision.ts'
-import { Fault, POLICY_REASONS, type PolicyModule, type Verdict } from '../ports.ts'
+import { Fault, type OptionalMember, POLICY_REASONS, type PolicyModule, type Verdict } from '../ports.ts'
 import type { Principal } from '../principal.ts'
 import type { CheckRequest, Moment, StoredFacts } from '../request.ts'
 import { type Admitted, isAdmitted } from '../token/admit.ts'
@@ -95,20 +95,31 @@ function applicationInput(policy: PolicyModule, who: Principal, request: CheckRe
   const rest = JSON.stringify({
     version: 1,
     now: Math.floor(at / 1000),
-    subject: {
-      id: who.subject,
-      tenant: who.tenant,
-      kind: who.kind,
-      client_id: who.clientId,
-      issuer: who.issuer,
-      roles: who.roles,
-      scopes: who.scopes,
-    },
+    subject: subjectOf(policy, who),
+    authorization_details: policy.reads('authorization_details') ? who.authorizationDetails : undefined,
     action,
     http: policy.reads('http') ? { method, url } : undefined,
     resource: { stored: storedFacts(stored), request: sent },
   })
   return `{${token}${rest.slice(1)}`
+}
+
+// What the token does not say stays undefined, so that a rule about it holds for nobody.
+function subjectOf(policy: PolicyModule, who: Principal): object {
+  const read = <T>(member: OptionalMember, value: T) => (policy.reads(member) ? value : undefined)
+  return {
+    id: who.subject,
+    tenant: who.tenant,
+    kind: who.kind,
+    client_id: who.clientId,
+    issuer: who.issuer,
+    roles: who.roles,
+    scopes: who.scopes,
+    acr: read('subject.acr', who.acr),
+    auth_time: read('subject.auth_time', who.authTime),
+    amr: read('subject.amr', who.amr),
+    confirmation: read('subject.confirmation', who.confirmation),
+  }
 }
 
 function storedFacts({ type, id, tenant, owner, attributes }: StoredFacts): object {
