@@ -61,4 +61,5 @@ export const BUNDLES: readonly BundleSpec[] = [
   },
   application('invoices', ['invoices']),
   application('invoices-edited', ['invoices', 'invoices-edited']),
+  application('payments', ['payments']),
 ]

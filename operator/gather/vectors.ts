@@ -98,6 +98,11 @@ function question(action: string, { who, id, kind }: Caller): Question {
     issuer,
     roles: [],
     scopes: [action],
+    acr: 'urn:example:strong',
+    auth_time: NOW - 60,
+    amr: ['pwd'],
+    confirmation: 'dpop',
+    ...(kind === 'machine' ? {} : { actor: { id: 'assistant', issuer } }),
   }
   const stored = {
     type: action.split(':', 1)[0] ?? 'probe',
@@ -113,6 +118,7 @@ function question(action: string, { who, id, kind }: Caller): Question {
       now: NOW,
       subject,
       token: { sub: id, iss: issuer },
+      authorization_details: [{ type: 'probe', actions: [action] }],
       action,
       http: { method: 'GET', url: 'https://api.example/' },
       resource: { stored, request: {} },

@@ -119,6 +119,17 @@ function subjectOf(policy: PolicyModule, who: Principal): object {
     auth_time: read('subject.auth_time', who.authTime),
     amr: read('subject.amr', who.amr),
     confirmation: read('subject.confirmation', who.confirmation),
+    ...actorsOf(policy, who),
+  }
+}
+
+// RFC 8693 section 4.1: only the current actor may decide anything; those before it have a name that says so.
+function actorsOf(policy: PolicyModule, { actors, issuer }: Principal): object {
+  if (actors.length === 0) return {}
+  const [actor, ...former_actors] = actors.map((one) => ({ id: one.subject, issuer: one.issuer ?? issuer }))
+  return {
+    ...(policy.reads('subject.actor') ? { actor } : {}),
+    ...(policy.reads('subject.former_actors') ? { former_actors } : {}),
   }
 }
 
