@@ -17,7 +17,7 @@ export interface Occasion {
 /** What is believed of a token after its issuer was asked, where that is owed; else what local verification said. */
 export type Confirm = (
   local: Verified,
-  presented: Presented,
+  presented: Pick<Presented, 'token'>,
   occasion: Occasion,
 ) => Verified | Promise<Verified>
 
