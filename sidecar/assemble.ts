@@ -1,5 +1,6 @@
 import type { AdminView } from '../contracts/admin.ts'
 import type { PostForm } from '../contracts/post.ts'
+import { createAsking } from './asking.ts'
 import type { Config, Serving } from './config.ts'
 import type { InjectedConfig } from './config-injected.ts'
 import { createDecide } from './decide.ts'
@@ -26,25 +27,21 @@ import type { LineLog } from './record/log.ts'
 import { createMetrics } from './record/metrics.ts'
 import { createRecorder } from './record/recorder.ts'
 import { createStatus } from './record/status.ts'
-import { createTokenMetrics, type TokenTelemetry } from './record/token-metrics.ts'
+import { createTokenMetrics } from './record/token-metrics.ts'
 import { openAdmission } from './serve/admission.ts'
 import { createChecks } from './serve/checks.ts'
 import type { CredentialService } from './serve/credentials.ts'
 import type { Authorizer } from './serve/server.ts'
 import { createFamilyGuard, createSharing, type Sharing } from './sharing.ts'
 import { admit } from './token/admit.ts'
-import { createConfirm } from './token/confirm.ts'
 import { present } from './token/credentials.ts'
-import { createIntrospection, type Introspect } from './token/introspection.ts'
 import { createPossession, type Possession } from './token/possession.ts'
 import { standing } from './token/standing.ts'
 import { createVerify } from './token/verify.ts'
-import { type AskNeeds, createAskEndpoint } from './tokens/ask-endpoint.ts'
-import { createAssertions } from './tokens/client-assertion.ts'
 import { createClientFiles } from './tokens/client-files.ts'
 import { createFedTrust } from './trust/fed.ts'
 import { createInstall } from './trust/install.ts'
-import { createKeys } from './trust/keys.ts'
+import { createKeys, type Keys } from './trust/keys.ts'
 import { NO_LEASE } from './trust/lease.ts'
 import { createLocalRevocations, denyFirst, type LocalRevocations } from './trust/local-revocations.ts'
 import { createReplayMemory } from './trust/replay.ts'
@@ -144,17 +141,12 @@ interface Parts {
   readonly credential: OwnCredential
 }
 
-// Who asks an endpoint, and through which gates.
-function askingAs({ credential }: Parts, around: Surroundings): AskNeeds {
-  const { post, wall, monotonic: now, sleep, report, nextId } = around
-  return { post, credential, assertion: createAssertions(wall, nextId), now, sleep, report }
-}
-
-function introspectionOf(parts: Parts, around: Surroundings, telemetry: TokenTelemetry): Introspect {
-  const { ask, open } = createAskEndpoint(askingAs(parts, around))
-  telemetry.watch({ openCircuits: { introspection: open } })
-  const { monotonic: now, life: lifetime } = around
-  return createIntrospection({ ask, now, lifetime, record: telemetry.introspected })
+function keysOf(
+  { feed, store, config }: Parts,
+  { monotonic: now, sleep, life: lifetime }: Surroundings,
+): Keys {
+  const { inFlight } = config.limits
+  return createKeys({ refresh: feed.refreshKeys, installed: store.installed, now, sleep, lifetime, inFlight })
 }
 
 function possessionOf(
@@ -179,24 +171,22 @@ function answering(parts: Parts, around: Surroundings): Assembly {
   const { limits, logDecisions } = config
   const { wall, monotonic, sleep, report, decisions, life, draining } = around
   const tokens = createTokenMetrics()
-  const keys = createKeys({
-    refresh: feed.refreshKeys,
-    installed: store.installed,
-    now: monotonic,
-    sleep,
-    lifetime: life,
-    inFlight: limits.inFlight,
-  })
+  const keys = keysOf(parts, around)
   const broke = (fault: Fault) => report('fault', { code: fault.code, problem: fault.message })
   const { prove } = createProver(keys, tokens.telemetry, limits, around)
   const sharing = createSharing(config.redis, { ...around, identity: () => identity?.client() })
   tokens.telemetry.watch({ openCircuits: { redis: sharing.missing } })
+  const asking = createAsking({
+    ...{ ...around, telemetry: tokens.telemetry, prove, current: store.current },
+    credential: parts.credential,
+    actorToken: identity?.jwtFor,
+  })
   const possession = possessionOf(identity, sharing.replay, around)
   const decide = createDecide({
     current: store.current,
     present,
     verify: createVerify(prove),
-    confirm: createConfirm(introspectionOf(parts, around, tokens.telemetry)),
+    confirm: asking.confirm,
     bind: possession.bind,
     standing,
     admit,
@@ -232,6 +222,7 @@ function answering(parts: Parts, around: Surroundings): Assembly {
         telemetry: tokens.telemetry,
         revokeEverywhere: (fact, signal) => deny(fact, wall(), signal),
       }),
+      asking.exchange,
     ],
     view: {
       ...view,

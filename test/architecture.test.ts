@@ -74,6 +74,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   // What replicas share, put together for the two rooms that use it.
   'sidecar/sharing': ['*'],
   'sidecar/vouching': ['*'],
+  'sidecar/asking': ['*'],
   'sidecar/assemble': ['*'],
   'sidecar/main': ['*'],
   // The build's own recipe, which the operator runs, too.

@@ -1,13 +1,47 @@
+import { parseObject } from '../../contracts/json.ts'
+import type { Reason } from '../decision.ts'
 import { actorsOf } from '../token/act.ts'
-import { parseObject } from '../token/json.ts'
 import { isJwtShaped, readUnverified } from '../token/jwt.ts'
 import type { VerifiedToken } from '../token/verify.ts'
 import type { EndpointAnswer } from '../trust/endpoint.ts'
-import type { Exchanged, ExchangeWish, Refused } from './exchange.ts'
 
 export const ACCESS_TOKEN_TYPE = 'urn:ietf:params:oauth:token-type:access_token'
 const JWT_TYPE = 'urn:ietf:params:oauth:token-type:jwt'
 const MAX_TOKEN = 8 * 1024
+
+/** What the next hop is to get. Sizes and characters are inside the contract's limits. */
+export interface ExchangeWish {
+  readonly subjectToken: Buffer
+  /** Empty: not stated; one of the two is. */
+  readonly audience: string
+  readonly resource: string
+  readonly scopes: readonly string[]
+  readonly nameWorkload: boolean
+}
+
+export interface Exchanged {
+  readonly kind: 'token'
+  readonly accessToken: string
+  readonly issuedTokenType: string
+  readonly expiresAtMs: number
+  readonly scopes: readonly string[]
+  /** Empty: the token names none, or cannot be read. */
+  readonly actor: string
+}
+
+export interface Refused {
+  readonly kind: 'refused'
+  readonly reason:
+    | 'subject_token'
+    | 'scope'
+    | 'not_configured'
+    | 'target'
+    | 'issuer'
+    | 'answer'
+    | 'unavailable'
+  /** Of `subject_token`. */
+  readonly because?: Reason
+}
 
 /** What was asked, and of which token. */
 export interface Asked {

@@ -9,41 +9,13 @@ import type { Prove, Verified, VerifiedToken } from '../token/verify.ts'
 import type { AskEndpoint, Endpoint } from '../trust/endpoint.ts'
 import { lapsed } from '../trust/lease.ts'
 import type { Snapshot } from '../trust/snapshot.ts'
-import { ACCESS_TOKEN_TYPE, readExchange } from './exchange-answer.ts'
-
-/** What the next hop is to get. Sizes and characters are inside the contract's limits. */
-export interface ExchangeWish {
-  readonly subjectToken: Buffer
-  /** Empty: not stated; one of the two is. */
-  readonly audience: string
-  readonly resource: string
-  readonly scopes: readonly string[]
-  readonly nameWorkload: boolean
-}
-
-export interface Exchanged {
-  readonly kind: 'token'
-  readonly accessToken: string
-  readonly issuedTokenType: string
-  readonly expiresAtMs: number
-  readonly scopes: readonly string[]
-  /** Empty: the token names none, or cannot be read. */
-  readonly actor: string
-}
-
-export interface Refused {
-  readonly kind: 'refused'
-  readonly reason:
-    | 'subject_token'
-    | 'scope'
-    | 'not_configured'
-    | 'target'
-    | 'issuer'
-    | 'answer'
-    | 'unavailable'
-  /** Of `subject_token`. */
-  readonly because?: Reason
-}
+import {
+  ACCESS_TOKEN_TYPE,
+  type Exchanged,
+  type ExchangeWish,
+  type Refused,
+  readExchange,
+} from './exchange-answer.ts'
 
 /** Never rejects for anything that was sent or answered. */
 export type ExchangeToken = (wish: ExchangeWish, signal: AbortSignal) => Promise<Exchanged | Refused>
@@ -107,7 +79,7 @@ export function createExchange(needs: ExchangeNeeds): ExchangeToken {
   }
   const once = (key: string, wish: ExchangeWish, subject: Subject): Promise<Exchanged | Refused> => {
     const running = underWay.get(key)
-    if (running) return running
+    if (running !== undefined) return running
     if (underWay.size >= EXCHANGE_LIMITS.underWay) return Promise.resolve(UNAVAILABLE)
     const answer = ask(key, wish, subject).finally(() => underWay.delete(key))
     underWay.set(key, answer)

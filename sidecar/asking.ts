@@ -1,0 +1,52 @@
+import type { PostForm } from '../contracts/post.ts'
+import type { Monotonic, Now, OwnCredential, Report, Sleep } from './ports.ts'
+import type { TokenTelemetry } from './record/token-metrics.ts'
+import type { CredentialService } from './serve/credentials.ts'
+import { tokenExchangeService } from './serve/token-exchange.ts'
+import { type Confirm, createConfirm } from './token/confirm.ts'
+import { createIntrospection } from './token/introspection.ts'
+import type { Prove } from './token/verify.ts'
+import { type AskNeeds, createAskEndpoint } from './tokens/ask-endpoint.ts'
+import { createAssertions } from './tokens/client-assertion.ts'
+import { createExchange, type ExchangeNeeds } from './tokens/exchange.ts'
+
+/** Whatever this sidecar asks of authorization servers. */
+export interface Asking {
+  readonly confirm: Confirm
+  /** On the socket for credentials. */
+  readonly exchange: CredentialService
+}
+
+export interface AskingNeeds {
+  readonly post: PostForm
+  readonly credential: OwnCredential
+  readonly wall: Now
+  readonly monotonic: Monotonic
+  readonly sleep: Sleep
+  readonly report: Report
+  readonly nextId: () => string
+  readonly life: AbortSignal
+  readonly telemetry: TokenTelemetry
+  readonly prove: Prove
+  readonly current: ExchangeNeeds['current']
+  readonly actorToken: ExchangeNeeds['actorToken']
+}
+
+/** Introspection and exchange ask through gates of their own: one that fails does not hold up the other. */
+export function createAsking(needs: AskingNeeds): Asking {
+  const { telemetry, monotonic: now, wall, life } = needs
+  const { post, credential, sleep, report, nextId } = needs
+  const assertion = createAssertions(wall, nextId)
+  const asks: AskNeeds = { post, credential, assertion, now, sleep, report }
+  const introspection = createAskEndpoint(asks)
+  const exchange = createAskEndpoint(asks)
+  telemetry.watch({ openCircuits: { introspection: introspection.open, exchange: exchange.open } })
+  const record = telemetry.introspected
+  const confirm = createConfirm(createIntrospection({ ask: introspection.ask, now, record, lifetime: life }))
+  const exchanges = createExchange({
+    ...{ current: needs.current, prove: needs.prove, confirm, ask: exchange.ask, wall, lifetime: life },
+    actorToken: needs.actorToken,
+    record: telemetry.tokenRequested,
+  })
+  return { confirm, exchange: tokenExchangeService(exchanges, life) }
+}
