@@ -6,6 +6,7 @@ import { crash } from './scene-crash.ts'
 import { keys } from './scene-keys.ts'
 import { policy } from './scene-policy.ts'
 import { rules } from './scene-rules.ts'
+import { sessions } from './scene-sessions.ts'
 import { thief } from './scene-thief.ts'
 import { tokens } from './scene-tokens.ts'
 import { openStage, type Stage } from './stage.ts'
@@ -14,7 +15,7 @@ import { createTable } from './table.ts'
 // The main job, told as a story: a real provider, the sidecar and a sample application as processes.
 // Ends with 0 only if every row came out as expected. KEEP=1 leaves it running.
 
-const STORY: readonly Scene[] = [rules, tokens, thief, keys, policy, crash]
+const STORY: readonly Scene[] = [rules, tokens, thief, sessions, keys, policy, crash]
 const WARM_UP_REQUESTS = 2_000
 const WARM_UP_MS = 3_000
 const KEEP = process.env['KEEP'] === '1'

@@ -105,7 +105,11 @@ function lineOf(sidecar: Sidecar, decision: string): Logged | undefined {
 
 function configFor(idp: Idp, policy: PolicyFolder, directory: string) {
   return {
-    listen: { unix: join(directory, 'run', 'check.sock'), tcp: '127.0.0.1:0' },
+    listen: {
+      unix: join(directory, 'run', 'check.sock'),
+      tcp: '127.0.0.1:0',
+      credentials: join(directory, 'handout', 'credentials.sock'),
+    },
     audience: idp.audience,
     // What callers see: the application itself listens on some port of the loopback.
     tokens: { externalBaseURL: EXTERNAL_URL },
