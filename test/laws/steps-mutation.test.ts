@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { ClientKind } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
 import type { Caller, Steps } from '../../sidecar/decide.ts'
 import type { Allowance, Denial } from '../../sidecar/decision.ts'
 import type { Principal } from '../../sidecar/principal.ts'
@@ -7,15 +8,27 @@ import type { Presented } from '../../sidecar/token/credentials.ts'
 import { parseJwt } from '../../sidecar/token/jwt.ts'
 import type { VerifiedToken } from '../../sidecar/token/verify.ts'
 import { AT_S, tokenOf } from '../attacks/arena.ts'
+import { messageOf } from '../attacks/dpop-arena.ts'
 import { openSteps, told } from '../attacks/steps.ts'
 import { signingKey } from '../fixtures/keys.ts'
+import { BASE_URL } from '../fixtures/proofs.ts'
 import { question } from '../fixtures/question.ts'
 
-const { steps, trust, faults } = await openSteps({ tokens: { firstPartyScopes: ['admin'] } })
+const { steps, trust, faults } = await openSteps({
+  tokens: {
+    firstPartyScopes: ['admin'],
+    externalBaseUrl: BASE_URL,
+    // Proofs are remembered in a store of all replicas only, and there is none.
+    requirements: {
+      ...{ senderConstraints: [], introspect: false, sharedReplay: true, acrValues: [] },
+      ...{ maxAuthAgeS: 0, maxTokenAgeS: 0, clientKind: ClientKind.CLIENT_KIND_UNSPECIFIED },
+    },
+  },
+})
 const NOW = AT_S * 1000
 const good = question({ token: tokenOf({}) })
 const [header] = good.headers
-const STEPS = ['current', 'present', 'verify', 'bind', 'standing', 'admit', 'judge'] as const
+const STEPS = ['current', 'present', 'verify', 'bind', 'standing', 'admit', 'spend', 'judge'] as const
 type StepName = (typeof STEPS)[number]
 
 /** A message that this step, and no earlier one, refuses. */
@@ -26,6 +39,7 @@ const REFUSED: Readonly<Record<StepName, typeof good>> = {
   bind: question({ token: tokenOf({ claims: { cnf: { jkt: 'a' } } }) }),
   standing: question({ token: tokenOf({ claims: { tenant: 'initech' } }), stored: { tenant: 'initech' } }),
   admit: question({ token: tokenOf({ claims: { scope: 'invoice:read admin' } }) }),
+  spend: messageOf({ proof: { at: AT_S + 60 } }),
   judge: question({ token: tokenOf({}), stored: { tenant: 'globex' } }),
 }
 const REASON: Readonly<Record<StepName, string>> = {
@@ -35,6 +49,7 @@ const REASON: Readonly<Record<StepName, string>> = {
   bind: 'cnf_scheme_mismatch',
   standing: 'issuer_tenant_mismatch',
   admit: 'policy_denied',
+  spend: 'replay_store_unavailable',
   judge: 'tenant_mismatch',
 }
 // The store has seen a later moment: the clock went back.
@@ -73,6 +88,7 @@ const PERMISSIVE: Readonly<Record<StepName, Partial<Steps>>> = {
     },
   },
   admit: { admit: (principal, _trust, action) => ({ principal, action }) },
+  spend: { spend: (admitted) => admitted },
   judge: { judge: ({ principal }) => ({ kind: 'allow', principal, ruleIds: ['hurry'] }) as Allowance },
 }
 function signal(): AbortSignal {
@@ -84,7 +100,7 @@ describe('no step of a check is one too many', () => {
     expect(await told(steps, REFUSED[name], momentFor(name))).toBe(REASON[name])
   })
 
-  test.each(['current', 'present', 'verify', 'bind'] as const)(
+  test.each(['current', 'present', 'verify', 'bind', 'spend'] as const)(
     'with a permissive %s its attack gets through',
     async (name) => {
       expect(await told({ ...steps, ...PERMISSIVE[name] }, REFUSED[name], momentFor(name))).toBe('allow')
