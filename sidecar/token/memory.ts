@@ -1,4 +1,5 @@
 import { type Denial, denied } from '../decision.ts'
+import type { Moment } from '../request.ts'
 import type { Snapshot } from '../trust/snapshot.ts'
 import { type CacheLimits, createTokenCache } from './cache.ts'
 import type { ProfileName } from './evidence.ts'
@@ -51,7 +52,7 @@ export function rememberTokens(proveInFull: ProveInFull, needs: MemoryNeeds): Re
       return refusalOf(refusal)
     }
     const refuse = (denial: Denial): Denial => {
-      if (on) refusals.admit(basis, denial, at, earliestEnd(trust))
+      if (on) refusals.admit(basis, denial, at, earliestEnd(trust, at))
       return denial
     }
     const learn = (proof: Proof<Name> | Denial): Proven<Name> => {
@@ -96,9 +97,11 @@ export function rememberTokens(proveInFull: ProveInFull, needs: MemoryNeeds): Re
   }
 }
 
-// Once keys may not be used any more, the answer is that nobody knows.
-function earliestEnd({ issuers }: Snapshot): number {
+// The clock alone changes reasons as well: once keys may not be used any more, nobody knows; once types are due, they come first.
+function earliestEnd({ issuers }: Snapshot, at: Moment): Moment {
   let end = Number.POSITIVE_INFINITY
-  for (const { keys } of issuers.values()) end = Math.min(end, keys.notAfter)
+  for (const { keys, legacyTypUntil } of issuers.values()) {
+    end = Math.min(end, keys.notAfter, legacyTypUntil > at ? legacyTypUntil : end)
+  }
   return end
 }
