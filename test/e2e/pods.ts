@@ -42,6 +42,16 @@ const INVOICE = {
   attributes: { amount: 10, status: 'sent', visibility: 'private' },
 }
 
+export interface Told {
+  readonly outcome: string
+  readonly nonce: string
+}
+
+/** What one pod's sidecar says of a token with a DPoP proof. */
+export function askProven({ ip }: AppPod, asked: Asked & { readonly proof: string }): Promise<Told> {
+  return post<Told>(ip, '/check', { action: 'invoice:read', stored: INVOICE, ...asked })
+}
+
 /** What each pod's sidecar says: `allow` or the reason of the denial. */
 export async function askAll(
   pods: readonly AppPod[],

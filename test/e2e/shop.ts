@@ -57,7 +57,8 @@ ${[...modules, ...tests].map((text) => text.replace(/^ {6}/gm, '      ')).join('
 `
 }
 
-export function accessPolicy(audience = AUDIENCE): string {
+/** `more` is further members of spec, as YAML of one line each. */
+export function accessPolicy(audience = AUDIENCE, more: readonly string[] = []): string {
   return `
 apiVersion: portcullis.dev/v1alpha1
 kind: AccessPolicy
@@ -70,7 +71,7 @@ spec:
   routes:
     - { actions: ["invoice:delete"], staleness: Strict }
     - { actions: ["invoice:list"], staleness: ReadDegraded }
-`
+${more.map((line) => `  ${line}\n`).join('')}`
 }
 
 const SECURITY = `

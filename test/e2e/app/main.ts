@@ -5,6 +5,8 @@ import { createAuthorizerClient, isAllowance } from '../../../contracts/client.t
 
 interface Question {
   readonly token: string
+  // A DPoP proof; the token is then sent under that scheme.
+  readonly proof?: string
   readonly action: string
   readonly stored: {
     readonly type: string
@@ -16,15 +18,32 @@ interface Question {
 
 const client = createAuthorizerClient({ target: process.env['PORTCULLIS_TARGET'] ?? '', deadlineMs: 5_000 })
 
-async function ask({ token, action, stored }: Question): Promise<string> {
+interface Told {
+  readonly outcome: string
+  // Of the nonce that came with it; empty without one.
+  readonly nonce: string
+}
+
+async function ask({ token, proof, action, stored }: Question): Promise<Told> {
+  const credentials =
+    proof === undefined
+      ? [{ name: 'authorization', value: `Bearer ${token}` }]
+      : [
+          { name: 'authorization', value: `DPoP ${token}` },
+          { name: 'dpop', value: proof },
+        ]
   const decision = await client.check({
-    headers: [{ name: 'authorization', value: `Bearer ${token}` }],
+    headers: credentials,
     method: 'GET',
     url: 'https://api.demo.example/',
     action,
     resource: { stored },
   })
-  return isAllowance(decision) ? 'allow' : decision.diagnostic.reason
+  const { headers } = isAllowance(decision) ? decision : decision.client
+  return {
+    outcome: isAllowance(decision) ? 'allow' : decision.diagnostic.reason,
+    nonce: headers.find(({ name }) => name.toLowerCase() === 'dpop-nonce')?.value ?? '',
+  }
 }
 
 interface Change {
@@ -54,7 +73,7 @@ function start(name: string, question: Question, everyMs: number): void {
     timer: setInterval(() => void tick(), everyMs),
   }
   const tick = async (): Promise<void> => {
-    const outcome = await ask(traffic.question)
+    const { outcome } = await ask(traffic.question)
     traffic.counts[outcome] = (traffic.counts[outcome] ?? 0) + 1
     if (traffic.changes.at(-1)?.outcome !== outcome) traffic.changes.push({ at: Date.now(), outcome })
   }
@@ -82,7 +101,7 @@ async function answer(url: string, body: Record<string, unknown>): Promise<unkno
   const name = String(body['name'] ?? 'default')
   switch (url) {
     case '/check':
-      return { outcome: await ask(question) }
+      return ask(question)
     case '/traffic/start':
       start(name, question, Number(body['everyMs'] ?? 100))
       return {}
