@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { Revocation } from '../../contracts/crd/revocation.ts'
 import { Revocation as Entry } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
 import { parseTime } from '../../contracts/time.ts'
-import { type Change, type RevocationLog, saySame } from './revocation-log.ts'
+import { type Change, KEPT_MS, type RevocationLog, saySame } from './revocation-log.ts'
 
 export interface RevocationDiff {
   readonly changes: readonly Change[]
@@ -28,7 +28,7 @@ export function diffRevocations(
   const { wanted, kept, problems } = read(objects, issuerNamed, at)
   const changes: Change[] = []
   for (const { id, entry, recalled } of log.live.values()) {
-    const over = entry.expiresAtMs <= at
+    const over = entry.expiresAtMs + KEPT_MS <= at
     const orphan = !recalled && !wanted.has(id) && !kept.has(id.slice(0, id.indexOf('/')))
     if (over || orphan) changes.push({ op: 'remove', id })
   }
@@ -69,7 +69,7 @@ function read(objects: readonly Revocation[], issuerNamed: IssuerNamed, at: numb
       kept.add(uid)
       problems.set(`${namespace}/${name}`, entries)
     } else {
-      for (const entry of entries) if (entry.expiresAtMs > at) wanted.set(entry.id, entry)
+      for (const entry of entries) if (entry.expiresAtMs + KEPT_MS > at) wanted.set(entry.id, entry)
     }
   }
   return { wanted, kept, problems }

@@ -138,9 +138,12 @@ export function knows(log: RevocationLog, position: number): boolean {
   return position <= log.head && !log.gaps.some(({ after, before }) => after < position && position < before)
 }
 
+/** Milliseconds for which what has expired is kept: a token is tolerated for at most as long after its end (TokenIssuer, clockSkew). */
+export const KEPT_MS = 60_000
+
 /** Forgets what has expired or was removed. The head stays; whoever stands before `compactedTo` is told everything. */
 export function compact(log: RevocationLog, at: number): RevocationLog {
-  const live = new Map([...log.live].filter(([, { entry }]) => entry.expiresAtMs > at))
+  const live = new Map([...log.live].filter(([, { entry }]) => entry.expiresAtMs + KEPT_MS > at))
   return { ...log, compactedTo: log.head, live, recent: [] }
 }
 

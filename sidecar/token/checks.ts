@@ -131,10 +131,11 @@ function incompleteIdentity({ jwt, profile }: KeyedEvidence): Reason | undefined
     if (!isName(value)) return 'claim_invalid'
   }
   if (!profile.grants) return undefined
-  const { scope, roles } = claims
+  const { scope, roles, status } = claims
   if (scope !== undefined && !isScope(scope)) return 'claim_invalid'
   if (roles !== undefined && !isRoleList(roles)) return 'claim_invalid'
-  return undefined
+  // An object here says where to ask whether the token still holds (draft-ietf-oauth-status-list). Nobody asks there, so nobody knows.
+  return typeof status === 'object' && status !== null ? 'status_invalid' : undefined
 }
 
 function isLegacy(profile: Evidence['profile'], header: { readonly type: string }): boolean {

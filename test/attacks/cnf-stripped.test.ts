@@ -6,7 +6,7 @@ const JKT = '0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I'
 const bound = { claims: { cnf: { jkt: JKT } } }
 const certificate = { claims: { cnf: { 'x5t#S256': JKT } } }
 
-describe('attack 63: a bound token presented without its proof', () => {
+describe('attack 63: 000-08: a bound token presented without its proof', () => {
   refuses(arena, [
     ['a token bound to a key, as Bearer,', bound, 'cnf_scheme_mismatch'],
     ['a token bound to a certificate, without one,', certificate, 'mtls_missing'],

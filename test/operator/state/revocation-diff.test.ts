@@ -1,10 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import type { Revocation as Entry } from '../../../contracts/gen/portcullis/feed/v1/feed.ts'
 import { diffRevocations, positionOf } from '../../../operator/state/revocation-diff.ts'
-import { append, EMPTY_LOG, type RevocationLog } from '../../../operator/state/revocation-log.ts'
+import { append, EMPTY_LOG, KEPT_MS, type RevocationLog } from '../../../operator/state/revocation-log.ts'
 import { revocation } from './objects.ts'
 
 const AT = Date.parse('2026-01-01T00:00:00Z')
+const END = Date.parse('2030-01-01T00:00:00Z')
 const named = (key: string) => (key === 'shop/idp' ? 'https://idp.example' : undefined)
 
 function following(
@@ -72,7 +73,13 @@ describe('what changes when', () => {
     ['the object is gone', [], AT, ['remove', 'remove']],
     ['the object is being deleted', [dying], AT, ['remove', 'remove']],
     ['it denies for longer', [longer], AT, ['add', 'add']],
-    ['it has expired', [two], Date.parse('2030-01-01T00:00:00Z'), ['remove', 'remove']],
+    [
+      'it has expired, and so have tokens that are tolerated after it',
+      [two],
+      END + KEPT_MS,
+      ['remove', 'remove'],
+    ],
+    ['it has expired, and tokens are still tolerated', [two], END + KEPT_MS - 1, []],
     ['its issuer is gone: what it denies stays', [homeless], AT, []],
   ])('%s', (_, objects, at, ops) => {
     const log = following(EMPTY_LOG, [two])
@@ -91,7 +98,7 @@ describe('what changes when', () => {
     const recalled = append(EMPTY_LOG, [{ op: 'add', entry, recalled: true }])
     if (!recalled.ok) throw new Error(recalled.why)
     expect(diffRevocations(recalled.log, [], named, AT).changes).toEqual([])
-    expect(diffRevocations(recalled.log, [], named, entry.expiresAtMs).changes).toHaveLength(1)
+    expect(diffRevocations(recalled.log, [], named, entry.expiresAtMs + KEPT_MS).changes).toHaveLength(1)
     // An object from before it was made to last longer does not shorten it.
     const lasting = append(EMPTY_LOG, [
       { op: 'add', entry: { ...entry, expiresAtMs: entry.expiresAtMs + 1 }, recalled: true },

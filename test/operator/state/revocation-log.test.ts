@@ -8,6 +8,7 @@ import {
   compact,
   EMPTY_LOG,
   entriesSince,
+  KEPT_MS,
   knows,
   merge,
   type RevocationLog,
@@ -125,7 +126,7 @@ test.each([
 
 test('compaction forgets what expired or was removed, keeps the rest and never the head back', () => {
   const log = appended(EMPTY_LOG, add('a', 1_000), add('b', 2_000), add('c'), remove('c'))
-  const compacted = compact(log, 1_000)
+  const compacted = compact(log, 1_000 + KEPT_MS)
   expect(inForce(compacted)).toEqual(['b'])
   expect(compacted.head).toBe(log.head)
   expect(compacted.recent).toEqual([])

@@ -57,7 +57,7 @@ test.each<readonly [what: string, stated: Stated, name: KeyName, want: string]>(
   ['the algorithm of the key', { keys: [OLD] }, { kid: 'old', algorithm: 'RS256' }, 'key old'],
   ['another algorithm', { keys: [OLD] }, { kid: 'old', algorithm: 'ES256' }, 'alg_key_mismatch'],
   [
-    'one of two keys under a kid, by algorithm',
+    'Z7: one of two keys under a kid, by algorithm',
     { keys: [TWIN, ES_TWIN] },
     { kid: 'twin', algorithm: 'ES256' },
     'key twin',
@@ -69,7 +69,7 @@ test.each<readonly [what: string, stated: Stated, name: KeyName, want: string]>(
     'alg_key_mismatch',
   ],
   [
-    'two keys under one kid and algorithm',
+    'Z7: two keys under one kid and algorithm',
     { keys: [TWIN, SAME_AGAIN] },
     { kid: 'twin', algorithm: 'RS256' },
     'kid_ambiguous',
