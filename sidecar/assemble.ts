@@ -175,13 +175,13 @@ function answering(parts: Parts, around: Surroundings): Assembly {
   const broke = (fault: Fault) => report('fault', { code: fault.code, problem: fault.message })
   const { prove } = createProver(keys, tokens.telemetry, limits, around)
   const sharing = createSharing(config.redis, { ...around, identity: () => identity?.client() })
-  tokens.telemetry.watch({ openCircuits: { redis: sharing.missing } })
+  const possession = possessionOf(identity, sharing.replay, around)
+  tokens.telemetry.watch({ replayState: possession.replayState, openCircuits: { redis: sharing.missing } })
   const asking = createAsking({
     ...{ ...around, telemetry: tokens.telemetry, prove, current: store.current },
     credential: parts.credential,
     actorToken: identity?.jwtFor,
   })
-  const possession = possessionOf(identity, sharing.replay, around)
   const decide = createDecide({
     current: store.current,
     present,

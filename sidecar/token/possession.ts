@@ -5,7 +5,7 @@ import { type Bind, createBind } from './binding.ts'
 import { createProofCheck } from './dpop.ts'
 import { createNonces } from './nonce.ts'
 import { createProofKeys } from './proof-keys.ts'
-import { createSpending, type ReplayMode, type Spend } from './spend.ts'
+import { createSpending, type ReplayState, type Spend } from './spend.ts'
 
 export interface PossessionNeeds {
   /** NONCE_SECRET_BYTES of chance, new with each process. */
@@ -25,12 +25,12 @@ export interface Possession {
   readonly bind: Bind
   readonly spend: Spend
   readonly nonce: (at: Moment) => string
-  readonly replayMode: () => ReplayMode
+  readonly replayState: () => ReplayState
 }
 
 export function createPossession(needs: PossessionNeeds): Possession {
   const nonces = createNonces(needs.secret)
-  const { spend, demandsNonce, mode } = createSpending(needs)
+  const { spend, demandsNonce, replayState } = createSpending(needs)
   const checkProof = createProofCheck({ keys: createProofKeys(), nonces, demandsNonce })
-  return { bind: createBind(checkProof), spend, nonce: nonces.fresh, replayMode: mode }
+  return { bind: createBind(checkProof), spend, nonce: nonces.fresh, replayState }
 }

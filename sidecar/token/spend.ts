@@ -15,15 +15,8 @@ export type Spend = (
   signal: () => AbortSignal,
 ) => Admitted | Denial | Promise<Admitted | Denial>
 
-/**
- * Where used proofs are remembered, which decides who may do without a nonce:
- * `alone`: this replica is the only one, and its own memory knows all that it accepted since it began;
- * `shared`: all replicas ask one store;
- * `partitioned`: there are other replicas and no store, so only proofs with a nonce of this very replica are good, which no other
- * replica accepts. What carries such a nonce is remembered here alone in every mode; and `shared` becomes `partitioned` for a
- * while when its store is lost.
- */
-export type ReplayMode = 'alone' | 'shared' | 'partitioned'
+/** Where used proofs are remembered: here, in the store of all replicas, or, while that is lost, here again. */
+export type ReplayState = 'memory' | 'shared' | 'lost'
 
 export interface SpendNeeds {
   readonly memory: LocalReplay
@@ -39,51 +32,69 @@ export interface SpendNeeds {
 export interface Spending {
   readonly spend: Spend
   readonly demandsNonce: (iat: number) => boolean
-  readonly mode: () => ReplayMode
+  readonly replayState: () => ReplayState
 }
 
-/** How long a store that was lost is not asked again for proofs without a nonce, milliseconds: as long as the nonces handed out meanwhile live. */
+/**
+ * For how long after its last failure the store is not believed to be back, milliseconds: as long as a nonce lives. Who was given a
+ * nonce may not do without it (RFC 9449 section 11.3).
+ */
 const LOST_MS = 30_000
 
+/**
+ * Who may do without a nonce follows from what remembers used proofs. A replica that is the only one knows all that it accepted since it
+ * began; replicas with a store between them ask that. Where neither is so, only proofs with a nonce of this very replica are good, which
+ * no other replica accepts; so what carries one is remembered here alone, always, and the store is not asked.
+ */
 export function createSpending({ memory, shared, alone, bornAt, now }: SpendNeeds): Spending {
   let lostUntil = Number.NEGATIVE_INFINITY
-  const mode = (): ReplayMode => {
-    if (shared) return now() < lostUntil ? 'partitioned' : 'shared'
-    return alone ? 'alone' : 'partitioned'
-  }
-  const settle = (spent: Spent, admitted: Admitted, unless: Denial): Admitted | Denial => {
-    if (spent === 'fresh') return admitted
-    return spent === 'seen' ? deny('dpop_replay') : unless
-  }
-  const settleShared = (spent: Spent, admitted: Admitted, strict: boolean): Admitted | Denial => {
+  const isLost = () => now() < lostUntil
+  const heard = (spent: Spent): Spent => {
     if (spent === 'unavailable') lostUntil = now() + LOST_MS
-    // Where it is not demanded there is another way: the same again, with a nonce.
-    return settle(spent, admitted, strict ? UNAVAILABLE : deny('dpop_nonce_required'))
+    return spent
   }
+  const unheard = (): Spent => heard('unavailable')
   return {
-    mode,
+    replayState: () => (shared ? (isLost() ? 'lost' : 'shared') : 'memory'),
     // A proof from before this process began may have been accepted by the one before it, whose memory is gone.
-    demandsNonce: (iat) =>
-      mode() === 'partitioned' || (mode() === 'alone' && iat * 1000 <= bornAt + PROOF_WINDOW_S.future * 1000),
+    demandsNonce: (iat) => !shared && (!alone || iat * 1000 <= bornAt + PROOF_WINDOW_S.future * 1000),
     spend(admitted, { proof }, { request, trust, at }, signal) {
-      const strict = proof !== undefined && trust.tokens.requirements(request.action).sharedReplay
       if (proof === undefined) return admitted
+      const strict = trust.tokens.requirements(request.action).sharedReplay
       if (strict && !shared) return UNAVAILABLE
       const key = keyOf(proof)
       const ttlMs = lifeOf(proof, at)
-      if (proof.nonced || mode() === 'alone') {
+      if (proof.nonced || !shared) {
         const own = settle(memory.spend(key, ttlMs, signal), admitted, UNAVAILABLE)
-        if (own !== admitted || !strict) return own
+        if (own !== admitted || !strict || !shared) return own
       }
-      if (!shared) return deny('dpop_nonce_required')
-      const spent = shared.spend(key, ttlMs, signal)
-      return spent instanceof Promise
-        ? spent.then((late) => settleShared(late, admitted, strict))
-        : settleShared(spent, admitted, strict)
+      const lost = isLost()
+      const spending = shared.spend(key, ttlMs, signal)
+      const spent = spending instanceof Promise ? spending.then(heard, unheard) : heard(spending)
+      if (strict) return settleLater(spent, admitted, UNAVAILABLE)
+      // Where the store is not demanded there is another way: the same again, with a nonce. Nobody waits for a store that is lost, but
+      // it is asked all the same: it is believed to be back when it has not failed for a while.
+      return lost ? NO_NONCE : settleLater(spent, admitted, NO_NONCE)
     },
   }
 }
 
+function settleLater(
+  spent: Spent | Promise<Spent>,
+  admitted: Admitted,
+  unless: Denial,
+): Admitted | Denial | Promise<Admitted | Denial> {
+  return spent instanceof Promise
+    ? spent.then((late) => settle(late, admitted, unless))
+    : settle(spent, admitted, unless)
+}
+
+function settle(spent: Spent, admitted: Admitted, unless: Denial): Admitted | Denial {
+  if (spent === 'fresh') return admitted
+  return spent === 'seen' ? deny('dpop_replay') : unless
+}
+
+const NO_NONCE = deny('dpop_nonce_required')
 const UNAVAILABLE = deny('replay_store_unavailable')
 
 // Scoped by the key of the proof, or one client could use up another's ids; lengths in front, so that no two pairs are one text.

@@ -7,20 +7,18 @@ import { type Call, type DpopArena, openDpopArena } from './dpop-arena.ts'
 
 export interface Store extends Replay {
   lost: boolean
-  /** Every time it was asked. */
-  readonly asked: () => number
+  /** Takes every question and answers none. */
+  hangs: boolean
 }
 
 /** What Redis does, as far as a replica can see: one memory for all, a turn of the event loop away, and sometimes gone. */
 export function openStore(): Store {
   const memory = createReplayMemory(() => 0)
-  let asked = 0
   return {
     lost: false,
-    asked: () => asked,
+    hangs: false,
     async spend(key, ttlMs, signal): Promise<Spent> {
-      asked++
-      await Promise.resolve()
+      await (this.hangs ? new Promise(() => undefined) : Promise.resolve())
       return this.lost ? 'unavailable' : memory.spend(key, ttlMs, signal)
     },
   }
