@@ -3,9 +3,9 @@ import { choice, formed, object, ruled, set, whole } from './schema.ts'
 
 const HOST = '[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?'
 
-function form(description: string, name: string) {
+function form(description: string, name: string, max = 128) {
   return formed(description, {
-    max: 128,
+    max,
     pattern: '^[A-Za-z0-9._-]+$',
     says: `must be ${name}: letters, digits, ".", "_" and "-"`,
   })
@@ -28,11 +28,11 @@ export function redis() {
             pattern: `^${HOST}:[1-9][0-9]{0,4}$`,
             says: 'must be HOST:PORT in lower case, such as redis.shop.svc:6379',
           }),
-          { min: 1, max: 16 },
+          { min: 1, max: 8 },
         ),
         sentinelName: form('Name of the master set, with mode Sentinel.', 'a name').exactOptional(),
         username: form('User of the ACL; absent: the default one.', 'a user').exactOptional(),
-        keyPrefix: form('Begins every key.', 'a prefix').default('portcullis'),
+        keyPrefix: form('Begins every key.', 'a prefix', 64).default('portcullis'),
         replicas: whole('Replicas that must have a change to a refresh family before it is told.', {
           from: 0,
           to: 8,
@@ -62,6 +62,12 @@ export function redis() {
       cel: "self.mode != 'Standalone' || self.endpoints.size() == 1",
       holds: ({ mode, endpoints }) => mode !== 'Standalone' || endpoints.length === 1,
       at: 'endpoints',
+    },
+    {
+      says: 'goes with tls Required only: without a certificate nothing proves who we are; take username out',
+      cel: "self.tls == 'Required' || !has(self.username)",
+      holds: ({ tls, username }) => tls === 'Required' || username === undefined,
+      at: 'username',
     },
   )
 }

@@ -1,3 +1,10 @@
+import {
+  askersIn,
+  CREDENTIALS,
+  CREDENTIALS_ENV,
+  CREDENTIALS_MOUNT,
+  CREDENTIALS_VOLUME,
+} from './credentials.ts'
 import { type Container, isObject, type Json, type Mount, type Named, type Pod } from './pod.ts'
 import { NEIGHBOUR, SIDECAR, VOLUMES } from './sidecar.ts'
 
@@ -14,8 +21,11 @@ export function conflictsOf(pod: Pod, sidecar: Container, volumes: readonly Name
   return [
     ...ofPod(pod),
     ...(spec.volumes ?? []).flatMap((volume, index) => ofVolume(volume, `spec.volumes[${index}]`, volumes)),
+    ...(spec.volumes ?? []).flatMap((volume, index) => ofNobody(volume, `spec.volumes[${index}]`, volumes)),
     ...others.flatMap(({ container, at }) =>
-      container.name === SIDECAR ? ofLookAlike(container, at, sidecar) : ofNeighbour(container, at, sidecar),
+      container.name === SIDECAR
+        ? ofLookAlike(container, at, sidecar)
+        : [...ofNeighbour(container, at, sidecar), ...ofCredentials(container, at, askersIn(pod))],
     ),
   ]
 }
@@ -55,6 +65,35 @@ function ofVolume(volume: Named, at: string, volumes: readonly Named[]): readonl
   const ours = volumes.find(({ name }) => name === volume.name)
   if (!ours || covers(volume, ours)) return []
   return [`${at}: the name ${volume.name} is that of a volume of the sidecar; give yours another name`]
+}
+
+// The name is kept free where nobody asked: the guard lets no such volume through.
+function ofNobody(volume: Named, at: string, volumes: readonly Named[]): readonly string[] {
+  if (volume.name !== CREDENTIALS_VOLUME || volumes.some(({ name }) => name === volume.name)) return []
+  return [
+    `${at}: the name ${CREDENTIALS_VOLUME} is that of a volume of the sidecar, for containers that the annotation ${CREDENTIALS} names; give yours another name`,
+  ]
+}
+
+function ofCredentials(container: Container, at: string, askers: readonly string[]): readonly string[] {
+  const asks = askers.includes(container.name)
+  const { asked } = CREDENTIALS_MOUNT
+  const mounts = (container.volumeMounts ?? []).flatMap((mount, index) => {
+    const there = mount.mountPath.replace(/\/+$/, '') === asked.mountPath
+    const ours = mount.name === CREDENTIALS_VOLUME
+    if (!(ours || (there && asks))) return []
+    if (asks && there && covers({ ...mount, mountPath: asked.mountPath }, asked)) return []
+    return [
+      `${at}.volumeMounts[${index}]: ${CREDENTIALS_VOLUME} is mounted at ${asked.mountPath}, read-only, into containers that the annotation ${CREDENTIALS} names, and nowhere else; take the mount out, it is injected`,
+    ]
+  })
+  const variables = asks ? (container.env ?? []) : []
+  const other = variables.flatMap((variable, index) =>
+    variable.name === CREDENTIALS_ENV.name && !covers(variable, CREDENTIALS_ENV)
+      ? [`${at}.env[${index}]: ${variable.name} is set to something else; take it out, it is injected`]
+      : [],
+  )
+  return [...mounts, ...other]
 }
 
 function ofLookAlike(present: Container, at: string, sidecar: Container): readonly string[] {

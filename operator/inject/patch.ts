@@ -1,5 +1,6 @@
 import { type Labels, wishOf } from './asked.ts'
 import { conflictsOf, covers } from './conflicts.ts'
+import { askersIn, askersProblems, CREDENTIALS_ENV, CREDENTIALS_MOUNT } from './credentials.ts'
 import type { Container, Json, Pod } from './pod.ts'
 import { type Facts, markOf, NEIGHBOUR, type Profile, SIDECAR, sidecarOf, volumesOf } from './sidecar.ts'
 
@@ -34,14 +35,15 @@ export function inject(
   const skip = skipped(pod, namespaceLabels, facts)
   if (skip) return skip
   if (!profile || facts.trustAnchors.length === 0) return { refused: [profile ? NO_ANCHOR : NO_PROFILE] }
-  const sidecar = sidecarOf(profile, facts)
-  const volumes = volumesOf(facts)
-  const conflicts = conflictsOf(pod, sidecar, volumes)
+  const askers = askersIn(pod)
+  const sidecar = sidecarOf(profile, facts, askers.length > 0)
+  const volumes = volumesOf(facts, askers.length > 0)
+  const conflicts = [...askersProblems(pod, SIDECAR), ...conflictsOf(pod, sidecar, volumes)]
   if (conflicts.length > 0) return { refused: conflicts }
   const patch = [
     ...addVolumes(pod, volumes),
-    ...neighbours('containers', pod.spec.containers),
-    ...neighbours('initContainers', pod.spec.initContainers ?? []),
+    ...neighbours('containers', pod.spec.containers, askers),
+    ...neighbours('initContainers', pod.spec.initContainers ?? [], askers),
     // Last, as it shifts the indices that the operations before it use.
     ...sidecarFirst(pod, sidecar),
     ...annotate(pod, INJECTED, markOf(profile, facts)),
@@ -80,17 +82,24 @@ function addVolumes(pod: Pod, volumes: readonly Json[]): readonly Operation[] {
 function neighbours(
   member: 'containers' | 'initContainers',
   containers: readonly Container[],
+  askers: readonly string[],
 ): readonly Operation[] {
   return containers.flatMap((container, index) => {
     if (container.name === SIDECAR) return []
+    const wanted = askers.includes(container.name) ? ASKER : NEIGHBOUR
     const at = `/spec/${member}/${index}`
     const { env, volumeMounts } = container
     return [
-      ...append(`${at}/env`, env, missing(env, NEIGHBOUR.env, 'name')),
-      ...append(`${at}/volumeMounts`, volumeMounts, missing(volumeMounts, NEIGHBOUR.mounts, 'mountPath')),
+      ...append(`${at}/env`, env, missing(env, wanted.env, 'name')),
+      ...append(`${at}/volumeMounts`, volumeMounts, missing(volumeMounts, wanted.mounts, 'mountPath')),
     ]
   })
 }
+
+const ASKER = {
+  mounts: [...NEIGHBOUR.mounts, CREDENTIALS_MOUNT.asked],
+  env: [...NEIGHBOUR.env, CREDENTIALS_ENV],
+} as const
 
 function missing<T, K extends keyof T>(
   present: readonly T[] | undefined,

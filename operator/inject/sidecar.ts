@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { SidecarProfile } from '../../contracts/crd/sidecar-profile.ts'
+import { CREDENTIALS_ARGS, CREDENTIALS_MOUNT, CREDENTIALS_VOLUME } from './credentials.ts'
 import type { Container, Json, JsonObject, Mount, Named } from './pod.ts'
 
 /**
@@ -51,13 +52,15 @@ export function injectionOf({ spec }: Profile, facts: Facts): Injection {
       ...['--decision-log', spec.decisionLog],
       ...['--check-port', String(spec.checkPort)],
       ...['--admin-port', String(spec.adminPort)],
+      ...redisArgs(spec.redis),
     ],
     trustAnchors: facts.trustAnchors.slice(0, 4).map(pemOf),
     env: [...Object.keys(DOWNWARD), TRUST_ANCHORS],
   }
 }
 
-export function sidecarOf(profile: Profile, facts: Facts): Container {
+/** @param credentials whether somebody in the pod asked for the second socket */
+export function sidecarOf(profile: Profile, facts: Facts, credentials = false): Container {
   const { image, args, trustAnchors } = injectionOf(profile, facts)
   const { imagePullPolicy, adminPort } = profile.spec
   const admin = (path: string, rhythm: Rhythm): JsonObject => ({
@@ -69,7 +72,7 @@ export function sidecarOf(profile: Profile, facts: Facts): Container {
     name: SIDECAR,
     image,
     imagePullPolicy,
-    args,
+    args: credentials ? [...args, ...CREDENTIALS_ARGS] : args,
     // A native sidecar: later init containers and the application start after its startup probe, and it ends after them.
     restartPolicy: 'Always',
     env: [...downward(), { name: TRUST_ANCHORS, value: trustAnchors.join('') }],
@@ -79,19 +82,20 @@ export function sidecarOf(profile: Profile, facts: Facts): Container {
     readinessProbe: admin('/readyz', { periodSeconds: 5, timeoutSeconds: 2, failureThreshold: 2 }),
     livenessProbe: admin('/livez', { periodSeconds: 10, timeoutSeconds: 3, failureThreshold: 3 }),
     securityContext: SECURITY,
-    volumeMounts: SIDECAR_MOUNTS,
+    volumeMounts: credentials ? [...SIDECAR_MOUNTS, CREDENTIALS_MOUNT.own] : SIDECAR_MOUNTS,
     terminationMessagePath: '/dev/termination-log',
     terminationMessagePolicy: 'FallbackToLogsOnError',
   }
 }
 
-export function volumesOf({ trustDomain }: Facts): readonly Named[] {
+export function volumesOf({ trustDomain }: Facts, credentials = false): readonly Named[] {
   const memory = { medium: 'Memory', sizeLimit: '1Mi' }
   const token = { audience: audienceOf(trustDomain), expirationSeconds: 600, path: 'token' }
   return [
     { name: VOLUMES.socket, emptyDir: memory },
     { name: VOLUMES.spiffe, emptyDir: memory },
     { name: VOLUMES.token, projected: { defaultMode: 420, sources: [{ serviceAccountToken: token }] } },
+    ...(credentials ? [{ name: CREDENTIALS_VOLUME, emptyDir: memory }] : []),
   ]
 }
 
@@ -122,6 +126,22 @@ export function pemOf(certificate: string): string {
 /** Audience of projected tokens that the issuer accepts. */
 function audienceOf(trustDomain: string): string {
   return `portcullis.dev/${trustDomain}`
+}
+
+// The members of the section `redis` of the sidecar's file, as one argument: so the guard compares all of it at once.
+function redisArgs(redis: SidecarProfile['spec']['redis']): readonly string[] {
+  if (!redis) return []
+  const { mode, endpoints, sentinelName, username, keyPrefix, replicas, tls, caBundle, serverName } = redis
+  const section = {
+    mode: mode.toLowerCase(),
+    nodes: [...endpoints].sort(),
+    sentinelName,
+    username,
+    keyPrefix,
+    replicas,
+    tls: tls === 'Required' ? { caPem: caBundle?.replaceAll(/\s*\n\s*/g, '\n'), serverName } : undefined,
+  }
+  return ['--redis', JSON.stringify(section)]
 }
 
 const TRUST_ANCHORS = 'PORTCULLIS_TRUST_ANCHORS'

@@ -84,6 +84,48 @@ describe.skipIf(missing)('the guard', () => {
     expect(messageOf(answer)).toMatch(/portcullis-guard-required/)
   })
 
+  describe('the second socket', () => {
+    const asking = (names: string) =>
+      injected(
+        written(
+          {
+            containers: [
+              { name: 'web', image: 'i' },
+              { name: 'agent', image: 'i' },
+            ],
+          },
+          { [INJECT]: 'enabled' },
+          { annotations: { 'portcullis.dev/credentials': names } },
+        ),
+      )
+
+    test.each(['web', 'agent', 'web,agent'])('is let through for %s, as it was injected', async (names) => {
+      const { status, body } = await ground.create('vault', asking(names))
+      expect([status, body.message]).toEqual([201, undefined])
+    })
+
+    test('cannot be had later: no ephemeral container may mount it, whatever the annotation says by then', async () => {
+      const path = await ground.store('vault', asking('web'), 'asks')
+      const annotated = await ground.ask('PATCH', path, {
+        metadata: { annotations: { 'portcullis.dev/credentials': 'web,debug' } },
+      })
+      expect(annotated.status).toBe(200)
+      const mount = { name: 'portcullis-credentials', mountPath: '/run/portcullis-credentials' }
+      const add = async (container: object) => {
+        const { body } = await ground.ask('GET', path)
+        const pod = body as { readonly spec: object }
+        return ground.ask('PUT', `${path}/ephemeralcontainers`, {
+          ...pod,
+          spec: { ...pod.spec, ephemeralContainers: [{ name: 'debug', image: 'i', ...container }] },
+        })
+      }
+      expect(messageOf(await add({ volumeMounts: [{ ...mount, readOnly: true }] }))).toMatch(
+        /none may mount portcullis-credentials/,
+      )
+      expect((await add({})).status).toBe(200)
+    })
+  })
+
   test('accepts the roots of a rotation, in any order, and a resource that someone else tuned', async () => {
     const pod = injected()
     pod.spec.initContainers[0].env[5].value = NEXT_PEM + PEM

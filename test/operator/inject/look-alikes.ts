@@ -186,9 +186,89 @@ export const LOOK_ALIKES: readonly (readonly [string, RegExp, (pod: Any, sidecar
       s.ports[0].hostPort = undefined
     },
   ],
+  ['the second socket where nobody asked', /\[0\]\.args/, (_, s) => s.args.push('--credentials', 'On')],
+  [
+    'the second socket’s directory where nobody asked',
+    /volumeMounts: the sidecar mounts/,
+    (p, s) => {
+      p.spec.volumes.push(CREDENTIALS)
+      s.volumeMounts.push({ name: CREDENTIALS.name, mountPath: '/run/portcullis-credentials' })
+    },
+  ],
+  [
+    'a volume of its name where nobody asked',
+    /spec\.volumes: portcullis-credentials/,
+    (p) => p.spec.volumes.push(CREDENTIALS),
+  ],
+  [
+    'an annotation that names nobody',
+    /annotations\[portcullis\.dev\/credentials\]: must name containers of this pod/,
+    (p, s) => ask(p, s, 'app,debug'),
+  ],
+  [
+    'an annotation without end',
+    /annotations\[portcullis\.dev\/credentials\]: must name containers/,
+    (p) => (p.metadata.annotations['portcullis.dev/credentials'] = 'app,'.repeat(300)),
+  ],
+  [
+    'the second socket in a container that did not ask',
+    /volumeMounts: portcullis-credentials may be mounted/,
+    (p, s) => {
+      ask(p, s, 'app')
+      p.spec.containers.push({ name: 'other', image: 'i', volumeMounts: [ASKED] })
+    },
+  ],
+  [
+    'the second socket in an init container that did not ask',
+    /volumeMounts: portcullis-credentials may be mounted/,
+    (p, s) => {
+      ask(p, s, 'app')
+      p.spec.initContainers.push({ name: 'other', image: 'i', volumeMounts: [ASKED] })
+    },
+  ],
+  [
+    'the second socket to be written to',
+    /volumeMounts: portcullis-credentials may be mounted/,
+    (p, s) => {
+      ask(p, s, 'app')
+      p.spec.containers[0].volumeMounts.push({ ...ASKED, readOnly: false })
+    },
+  ],
+  [
+    'a part of the second socket’s directory',
+    /volumeMounts: portcullis-credentials may be mounted/,
+    (p, s) => {
+      ask(p, s, 'app')
+      p.spec.containers[0].volumeMounts.push({ ...ASKED, subPath: 'x' })
+    },
+  ],
+  [
+    'the second socket on the disk of the node',
+    /spec\.volumes: portcullis-credentials/,
+    (p, s) => {
+      ask(p, s, 'app')
+      replace(p, CREDENTIALS.name, { hostPath: { path: '/run' } })
+    },
+  ],
+  [
+    'an annotation, and a sidecar that does not listen',
+    /\[0\]\.args/,
+    (p) => (p.metadata.annotations['portcullis.dev/credentials'] = 'app'),
+  ],
   ['the processes of the node', /hostPID/, (p) => (p.spec.hostPID = true)],
   ['one process namespace', /shareProcessNamespace/, (p) => (p.spec.shareProcessNamespace = true)],
 ]
+
+const CREDENTIALS = { name: 'portcullis-credentials', emptyDir: { medium: 'Memory', sizeLimit: '1Mi' } }
+const ASKED = { name: CREDENTIALS.name, mountPath: '/run/portcullis-credentials', readOnly: true }
+
+// As the injection would do for these names, but for the mounts of who asks.
+function ask(pod: Any, sidecar: Any, names: string): void {
+  pod.metadata.annotations['portcullis.dev/credentials'] = names
+  pod.spec.volumes.push(CREDENTIALS)
+  sidecar.args.push('--credentials', 'On')
+  sidecar.volumeMounts.push({ name: CREDENTIALS.name, mountPath: ASKED.mountPath })
+}
 
 export function projected(audience: string): object {
   return { name: 'second', projected: { sources: [{ serviceAccountToken: { audience, path: 'token' } }] } }

@@ -80,6 +80,12 @@ export const SIDECAR_PROFILE_ROWS: Rows = {
       server: 'Required value',
     },
     {
+      name: 'a user who proves nothing',
+      change: { redis: { endpoints: ['a:1'], tls: 'Off', username: 'me' } },
+      field: 'spec.redis.username',
+      says: 'goes with tls Required only',
+    },
+    {
       name: 'a prefix with a colon',
       change: { redis: { endpoints: ['a:1'], keyPrefix: 'a:b' } },
       field: 'spec.redis.keyPrefix',
