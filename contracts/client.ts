@@ -1,8 +1,16 @@
-import { type Allowance, type Decision, isMinted, refuse } from './client/answer.ts'
+import { type Allowance, type Decision, type Denial, isMinted, readAnswer, refuse } from './client/answer.ts'
 import { type HttpQuestion, type HttpRequest, readHttp } from './client/http.ts'
 import { type CheckQuestion, encodeQuestion } from './client/question.ts'
 import { parseTarget } from './client/target.ts'
-import { openStream, openUnary } from './client/transport.ts'
+import { openStream, openUnary, openVerify } from './client/transport.ts'
+import {
+  encodeTokenQuestion,
+  isVouched,
+  readVerification,
+  type TokenQuestion,
+  type Verification,
+  type Verified,
+} from './client/verification.ts'
 import { createWindow } from './client/window.ts'
 
 export type {
@@ -17,6 +25,7 @@ export type {
 } from './client/answer.ts'
 export type { HttpQuestion, HttpRequest } from './client/http.ts'
 export type { CheckQuestion, HeaderLine, JsonFacts, ResourceFacts, StoredFacts } from './client/question.ts'
+export type { IdTokenTerms, TokenKind, TokenQuestion, Verification, Verified } from './client/verification.ts'
 
 export interface ClientOptions {
   /** Where the sidecar listens: `unix:///absolute/path`, `127.0.0.1:port`, `[::1]:port` or `localhost:port`. */
@@ -44,6 +53,11 @@ export interface AuthorizerClient extends AsyncDisposable {
    * time is a `Denial` whose `cause` says why.
    */
   readonly check: (question: CheckQuestion, options?: CheckOptions) => Promise<Decision>
+  /**
+   * Asks whether a token is genuine and of the kind named. Never throws and never rejects: everything but an explicit, complete answer for
+   * that kind is a `Denial`. What is verified is no permission.
+   */
+  readonly verifyToken: (question: TokenQuestion, options?: CheckOptions) => Promise<Verification>
   /** Denies whatever is unanswered and disconnects. Later checks are denied. */
   readonly close: () => void
 }
@@ -70,24 +84,61 @@ export function createAuthorizerClient(options: ClientOptions): AuthorizerClient
     throw new RangeError(`window: give a whole number from 1 to ${WINDOW_MAX}`)
   if (!isCount(queue, QUEUE_MAX)) throw new RangeError(`queue: give a whole number from 1 to ${QUEUE_MAX}`)
   const openTransport = transport === 'stream' ? openStream : openUnary
-  const questions = createWindow({ addresses: parseTarget(options.target), openTransport, window, queue })
+  const addresses = parseTarget(options.target)
+  const questions = createWindow({ addresses, openTransport, window, queue, read: readAnswer })
+  // A connection of its own, made when the first token is asked about.
+  const tokens = createWindow({
+    ...{ addresses, window, queue },
+    openTransport: openVerify,
+    read: readVerification,
+  })
 
   async function check(question: CheckQuestion, wishes: CheckOptions = {}): Promise<Decision> {
     try {
-      const { signal, deadlineMs: ownMs = deadlineMs } = wishes
-      if (!isDeadline(ownMs)) return refuse('client_fault', `deadlineMs: give ${DEADLINES}`)
-      if (signal !== undefined && typeof signal.addEventListener !== 'function') {
-        return refuse('client_fault', 'signal: give an AbortSignal')
-      }
+      const asked = readWishes(wishes, deadlineMs)
+      if ('kind' in asked) return asked
       const encoded = encodeQuestion(question)
       if (!encoded.ok) return refuse('client_fault', encoded.detail)
-      return await questions.ask(encoded.bytes, ownMs, signal)
+      return await questions.ask(encoded.bytes, asked.deadlineMs, asked.signal)
     } catch {
       return refuse('client_fault', 'the options of this check cannot be read')
     }
   }
 
-  return { check, close: questions.close, [Symbol.asyncDispose]: async () => questions.close() }
+  async function verifyToken(question: TokenQuestion, wishes: CheckOptions = {}): Promise<Verification> {
+    try {
+      const encoded = encodeTokenQuestion(question)
+      if (!encoded.ok) return refuse('client_fault', encoded.detail)
+      const asked = readWishes(wishes, deadlineMs)
+      if ('kind' in asked) return asked
+      const answer = await tokens.ask(encoded.bytes, asked.deadlineMs, asked.signal)
+      return answer.kind === 'verified' && answer.tokenKind !== encoded.kind
+        ? refuse('invalid_answer', 'the answer vouches for another kind of token')
+        : answer
+    } catch {
+      return refuse('client_fault', 'the options of this check cannot be read')
+    }
+  }
+
+  const close = (): void => {
+    questions.close()
+    tokens.close()
+  }
+  return { check, verifyToken, close, [Symbol.asyncDispose]: async () => close() }
+}
+
+interface Wishes {
+  readonly deadlineMs: number
+  readonly signal: AbortSignal | undefined
+}
+
+function readWishes(wishes: CheckOptions, usualMs: number): Wishes | Denial {
+  const { signal, deadlineMs = usualMs } = wishes
+  if (!isDeadline(deadlineMs)) return refuse('client_fault', `deadlineMs: give ${DEADLINES}`)
+  if (signal !== undefined && typeof signal.addEventListener !== 'function') {
+    return refuse('client_fault', 'signal: give an AbortSignal')
+  }
+  return { deadlineMs, signal }
 }
 
 /**
@@ -96,6 +147,11 @@ export function createAuthorizerClient(options: ClientOptions): AuthorizerClient
  */
 export function isAllowance(value: unknown): value is Allowance {
   return isMinted(value)
+}
+
+/** The same for a token that the sidecar vouched for. It is no permission. */
+export function isVerified(value: unknown): value is Verified {
+  return isVouched(value)
 }
 
 /**

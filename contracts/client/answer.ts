@@ -196,8 +196,10 @@ function mint(
   return allowance
 }
 
-function readDenial(
-  answer: CheckResponse,
+/** A refusal of the sidecar, if it can be forwarded. */
+export function readDenial(
+  answer: Pick<CheckResponse, 'decisionId' | 'trustGeneration'> &
+    Partial<Pick<CheckResponse, 'policyRevision'>>,
   deny: { readonly client: WireClient | undefined; readonly diagnostic: WireDiagnostic | undefined },
 ): Denial {
   const client = readClient(deny.client)
@@ -209,7 +211,7 @@ function readDenial(
     client,
     diagnostic: { reason: REASONS.get(reason) ?? 'unknown', ruleIds, ...(detail === '' ? {} : { detail }) },
     ...(answer.decisionId === '' ? {} : { decisionId: answer.decisionId }),
-    ...(answer.policyRevision === '' ? {} : { policyRevision: answer.policyRevision }),
+    ...(answer.policyRevision ? { policyRevision: answer.policyRevision } : {}),
     trustGeneration: answer.trustGeneration,
   })
 }
@@ -230,7 +232,7 @@ function readHeaders(lines: WireClient['headers']): readonly HeaderText[] | unde
     : undefined
 }
 
-function freezeDeep<T>(value: T): T {
+export function freezeDeep<T>(value: T): T {
   if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value
   for (const member of Object.values(value)) freezeDeep(member)
   return Object.freeze(value)

@@ -5,6 +5,8 @@ import { Buffer } from 'node:buffer'
 
 /** `CheckRequest.timeout_ms`, field 7, varint. */
 const TIMEOUT_MS_TAG = (7 << 3) | 0
+/** `VerifyTokenRequest.timeout_ms`, field 8, varint. */
+const VERIFY_TIMEOUT_MS_TAG = (8 << 3) | 0
 /** `CheckStreamRequest.id`, field 1, varint. */
 const ID_TAG = (1 << 3) | 0
 /** `CheckStreamRequest.check`, field 2, length-delimited. */
@@ -12,9 +14,18 @@ const CHECK_TAG = (2 << 3) | 2
 
 /** A CheckRequest: the question and how long its caller still waits. */
 export function encodeCheck(question: Uint8Array, waitMs: number): Buffer {
+  return withTimeout(question, waitMs, TIMEOUT_MS_TAG)
+}
+
+/** A VerifyTokenRequest of the same. */
+export function encodeVerify(question: Uint8Array, waitMs: number): Buffer {
+  return withTimeout(question, waitMs, VERIFY_TIMEOUT_MS_TAG)
+}
+
+function withTimeout(question: Uint8Array, waitMs: number, tag: number): Buffer {
   const timeoutMs = wireTimeout(waitMs)
   const bytes = Buffer.allocUnsafe(question.length + 1 + varintLength(timeoutMs))
-  writeCheck(bytes, 0, question, timeoutMs)
+  writeQuestion(bytes, { at: 0, question, timeoutMs, tag })
   return bytes
 }
 
@@ -27,7 +38,7 @@ export function encodeEnvelope(id: number, question: Uint8Array, waitMs: number)
   let at = writeVarint(bytes, 1, id)
   bytes[at] = CHECK_TAG
   at = writeVarint(bytes, at + 1, length)
-  writeCheck(bytes, at, question, timeoutMs)
+  writeQuestion(bytes, { at, question, timeoutMs, tag: TIMEOUT_MS_TAG })
   return bytes
 }
 
@@ -36,9 +47,16 @@ function wireTimeout(ms: number): number {
   return Math.max(1, Math.floor(ms))
 }
 
-function writeCheck(bytes: Buffer, at: number, question: Uint8Array, timeoutMs: number): void {
+interface Timed {
+  readonly at: number
+  readonly question: Uint8Array
+  readonly timeoutMs: number
+  readonly tag: number
+}
+
+function writeQuestion(bytes: Buffer, { at, question, timeoutMs, tag }: Timed): void {
   bytes.set(question, at)
-  bytes[at + question.length] = TIMEOUT_MS_TAG
+  bytes[at + question.length] = tag
   writeVarint(bytes, at + question.length + 1, timeoutMs)
 }
 

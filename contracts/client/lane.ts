@@ -1,5 +1,5 @@
 import type { Client } from '@grpc/grpc-js'
-import { type Decision, readAnswer, refuse } from './answer.ts'
+import { type Denial, refuse } from './answer.ts'
 import { openChannel } from './channel.ts'
 import { after, monotonicMs } from './timing.ts'
 import type { LostCause, OpenTransport, Transport } from './transport.ts'
@@ -8,38 +8,40 @@ import type { LostCause, OpenTransport, Transport } from './transport.ts'
 const SILENCE_MS = 1000
 const ID_MAX = 0xffff_ffff
 
-/** A question on its way to a decision. */
-export interface Asked {
+/** A question on its way to an answer. */
+export interface Asked<A> {
   readonly bytes: Uint8Array
   /** On the monotonic clock. */
   readonly deadlineAt: number
-  readonly decide: (decision: Decision) => void
+  readonly decide: (answer: A | Denial) => void
 }
 
-export interface LaneEvents {
+export interface LaneEvents<A> {
   /** A question may be sent that could not before. */
   readonly freed: () => void
   /** Takes no further question, though answers may still arrive. `proven`: it had answered at least once. */
   readonly retired: (proven: boolean, detail: string) => void
-  readonly gone: (lane: Lane) => void
+  readonly gone: (lane: Lane<A>) => void
 }
 
-export interface LaneSettings {
+export interface LaneSettings<A> {
   readonly window: number
   readonly openTransport: OpenTransport
+  /** Judges the bytes of an answer. Never throws. */
+  readonly read: (bytes: Uint8Array) => A | Denial
 }
 
-interface Slot {
-  asked: Asked | undefined
+interface Slot<A> {
+  asked: Asked<A> | undefined
   readonly overdueAt: number
 }
 
 /** One connection and the questions unanswered on it, at most a window of them. Starts to connect when made. */
-export class Lane {
-  readonly #settings: LaneSettings
-  readonly #events: LaneEvents
-  readonly #slots = new Map<number, Slot>()
-  readonly #ids = new Map<Asked, number>()
+export class Lane<A> {
+  readonly #settings: LaneSettings<A>
+  readonly #events: LaneEvents<A>
+  readonly #slots = new Map<number, Slot<A>>()
+  readonly #ids = new Map<Asked<A>, number>()
   readonly #closeChannel: () => void
   #phase: 'connecting' | 'open' | 'retired' | 'gone' = 'connecting'
   #transport: Transport | undefined
@@ -50,7 +52,7 @@ export class Lane {
   /** It has answered at least once. */
   #proven = false
 
-  constructor(address: string, settings: LaneSettings, events: LaneEvents) {
+  constructor(address: string, settings: LaneSettings<A>, events: LaneEvents<A>) {
     this.#settings = settings
     this.#events = events
     this.#closeChannel = openChannel(address, {
@@ -71,7 +73,7 @@ export class Lane {
     return this.isOpen && this.#slots.size < this.#settings.window
   }
 
-  send(asked: Asked): void {
+  send(asked: Asked<A>): void {
     const id = freeId(this.#lastId, (taken) => this.#slots.has(taken))
     this.#lastId = id
     this.#slots.set(id, { asked, overdueAt: asked.deadlineAt + SILENCE_MS })
@@ -84,7 +86,7 @@ export class Lane {
   }
 
   /** The one who asked stopped waiting. The slot stays taken until answered: for the sidecar the question still counts. */
-  abandon(asked: Asked): void {
+  abandon(asked: Asked<A>): void {
     const id = this.#ids.get(asked)
     const slot = id === undefined ? undefined : this.#slots.get(id)
     if (id === undefined || slot === undefined) return
@@ -102,7 +104,7 @@ export class Lane {
     this.#transport = this.#settings.openTransport(client, {
       answered: (id, answer) => {
         this.#proven ||= this.#slots.has(id)
-        this.#settle(id, () => readAnswer(answer))
+        this.#settle(id, () => this.#settings.read(answer))
       },
       failed: (id, cause, detail) => this.#settle(id, () => refuse(cause, detail)),
       lost: (cause, detail) => this.#lose(cause, detail),
@@ -112,7 +114,7 @@ export class Lane {
   }
 
   /** Frees the slot of `id`. An id that was never given out, or was answered before, changes nothing. */
-  #settle(id: number, decide: () => Decision): void {
+  #settle(id: number, decide: () => A | Denial): void {
     const slot = this.#slots.get(id)
     if (slot === undefined) return
     this.#slots.delete(id)

@@ -5,25 +5,29 @@ const BACK_OFF_FIRST_MS = 50
 const BACK_OFF_MAX_MS = 1000
 
 /** The way to the sidecar: one lane that takes questions, made when one is needed, and those that only finish. */
-export interface Line {
+export interface Line<A> {
   /** The lane in use, if it is open. Otherwise starts to connect, no sooner than the back-off allows, and wakes later. */
-  readonly lane: () => Lane | undefined
+  readonly lane: () => Lane<A> | undefined
   /** Why there is no open lane; `undefined` when there is one. */
   readonly trouble: () => string | undefined
   readonly close: () => void
 }
 
 /** Connects only while somebody asks for a lane, so that an idle application leaves a dead sidecar alone. */
-export function createLine(addresses: readonly string[], settings: LaneSettings, wake: () => void): Line {
-  const lanes = new Set<Lane>()
-  let current: Lane | undefined
+export function createLine<A>(
+  addresses: readonly string[],
+  settings: LaneSettings<A>,
+  wake: () => void,
+): Line<A> {
+  const lanes = new Set<Lane<A>>()
+  let current: Lane<A> | undefined
   let attempts = 0
   let failures = 0
   let notBefore = 0
   let trouble = 'not connected yet'
   let stopRetry: (() => void) | undefined
 
-  function lane(): Lane | undefined {
+  function lane(): Lane<A> | undefined {
     if (current === undefined) connectInTime()
     return current?.isOpen ? current : undefined
   }

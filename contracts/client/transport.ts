@@ -2,7 +2,7 @@ import type { Buffer } from 'node:buffer'
 import { type Client, status as grpc, type ServiceError } from '@grpc/grpc-js'
 import { AuthorizerService } from '../gen/portcullis/authorizer/v1/authorizer.ts'
 import type { Denial } from './answer.ts'
-import { encodeCheck, encodeEnvelope } from './frame.ts'
+import { encodeCheck, encodeEnvelope, encodeVerify } from './frame.ts'
 import { openEnvelope } from './wire.ts'
 
 export type LostCause = Extract<Denial['cause'], 'timeout' | 'unavailable' | 'invalid_answer' | 'overloaded'>
@@ -50,19 +50,35 @@ export function openStream(client: Client, events: TransportEvents): Transport {
 
 /** Each question a `Check` of its own: dearer, for servers and proxies in between that know no streams. */
 export function openUnary(client: Client, events: TransportEvents): Transport {
+  return openCalls(client, events, { name: 'Check', path: AuthorizerService.check.path, encode: encodeCheck })
+}
+
+/** Each question a `VerifyToken`. */
+export function openVerify(client: Client, events: TransportEvents): Transport {
+  const { path } = AuthorizerService.verifyToken
+  return openCalls(client, events, { name: 'VerifyToken', path, encode: encodeVerify })
+}
+
+interface Method {
+  readonly name: string
+  readonly path: string
+  /** Adds how long the caller still waits. */
+  readonly encode: (question: Uint8Array, waitMs: number) => Buffer
+}
+
+function openCalls(client: Client, events: TransportEvents, { name, path, encode }: Method): Transport {
   const calls = new Map<number, { cancel(): void }>()
   return {
     send: (id, question, waitMs) => {
-      const { path } = AuthorizerService.check
       const call = client.makeUnaryRequest(
         path,
         untouched,
         untouched,
-        encodeCheck(question, waitMs),
+        encode(question, waitMs),
         (error, answer) => {
           calls.delete(id)
           if (error === null && answer !== undefined) events.answered(id, answer)
-          else events.failed(id, causeOf(error ?? {}), detailOf('Check', error ?? {}))
+          else events.failed(id, causeOf(error ?? {}), detailOf(name, error ?? {}))
         },
       )
       calls.set(id, call)

@@ -1,48 +1,52 @@
-import { type Decision, refuse } from './answer.ts'
+import { type Denial, refuse } from './answer.ts'
 import type { Asked, Lane, LaneSettings } from './lane.ts'
 import { createLine } from './line.ts'
 import { after, monotonicMs } from './timing.ts'
 
-export interface WindowSettings extends LaneSettings {
+export interface WindowSettings<A> extends LaneSettings<A> {
   readonly addresses: readonly string[]
   /** Questions that may wait for a slot or a connection. */
   readonly queue: number
 }
 
-/** Questions in, decisions out; never more than a window of them unanswered on the wire. */
-export interface Window {
+/** Questions in, answers out; never more than a window of them unanswered on the wire. */
+export interface Window<A> {
   /** Always resolves, at the latest when `deadlineMs` is over or `signal` aborts. */
   readonly ask: (
     question: Uint8Array,
     deadlineMs: number,
     signal: AbortSignal | undefined,
-  ) => Promise<Decision>
+  ) => Promise<A | Denial>
   readonly close: () => void
 }
 
-export function createWindow(settings: WindowSettings): Window {
-  const queue = new Set<Waiting>()
+export function createWindow<A>(settings: WindowSettings<A>): Window<A> {
+  const queue = new Set<Waiting<A>>()
   const line = createLine(settings.addresses, settings, pump)
   let closed = false
 
-  function ask(question: Uint8Array, deadlineMs: number, signal: AbortSignal | undefined): Promise<Decision> {
+  function ask(
+    question: Uint8Array,
+    deadlineMs: number,
+    signal: AbortSignal | undefined,
+  ): Promise<A | Denial> {
     if (closed) return Promise.resolve(refuse('unavailable', 'the client is closed'))
     if (signal?.aborted)
       return Promise.resolve(refuse('cancelled', 'the signal was aborted before the question'))
     if (queue.size >= settings.queue)
       return Promise.resolve(refuse('overloaded', 'too many questions are waiting'))
     return new Promise((resolve) => {
-      const waiting = createWaiting(question, deadlineMs, settle)
+      const waiting = createWaiting<A>(question, deadlineMs, settle)
       const stopTimer = after(deadlineMs, () => settle(expired(waiting)))
       const abort = (): void => settle(refuse('cancelled', 'the signal was aborted'))
       signal?.addEventListener('abort', abort)
 
-      function settle(decision: Decision): void {
+      function settle(answer: A | Denial): void {
         stopTimer()
         signal?.removeEventListener('abort', abort)
         queue.delete(waiting)
         waiting.lane?.abandon(waiting)
-        resolve(decision)
+        resolve(answer)
       }
 
       queue.add(waiting)
@@ -50,7 +54,7 @@ export function createWindow(settings: WindowSettings): Window {
     })
   }
 
-  function expired(waiting: Waiting): Decision {
+  function expired(waiting: Waiting<A>): Denial {
     if (waiting.lane !== undefined) return refuse('timeout', 'the sidecar did not answer within the deadline')
     // Asking for a lane here replaces one that has gone silent with every slot taken.
     pump()
@@ -78,18 +82,22 @@ export function createWindow(settings: WindowSettings): Window {
   return { ask, close }
 }
 
-interface Waiting extends Asked {
-  lane: Lane | undefined
+interface Waiting<A> extends Asked<A> {
+  lane: Lane<A> | undefined
 }
 
 /** A permission that comes too late is none: the caller may have been told no, or be gone. */
-function createWaiting(bytes: Uint8Array, deadlineMs: number, settle: (decision: Decision) => void): Waiting {
+function createWaiting<A>(
+  bytes: Uint8Array,
+  deadlineMs: number,
+  settle: (answer: A | Denial) => void,
+): Waiting<A> {
   const deadlineAt = monotonicMs() + deadlineMs
   return {
     bytes,
     deadlineAt,
     lane: undefined,
-    decide: (decision) =>
-      settle(monotonicMs() > deadlineAt ? refuse('timeout', 'the answer came after the deadline') : decision),
+    decide: (answer) =>
+      settle(monotonicMs() > deadlineAt ? refuse('timeout', 'the answer came after the deadline') : answer),
   }
 }

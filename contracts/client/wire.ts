@@ -40,11 +40,26 @@ const CHECK_RESPONSE: Shape = {
   11: text(11),
   12: count(12),
 }
+/** `VerifyTokenResponse` of authorizer.proto. */
+const VERIFY_TOKEN_RESPONSE: Shape = {
+  1: once(OUTCOME, {
+    ...{ 1: count(1), 2: text(2), 3: text(3), 4: text(4) },
+    ...{ 5: text(5), 6: text(6), 7: count(7) },
+  }),
+  2: once(OUTCOME, { 1: once(1, CLIENT), 2: once(2, DIAGNOSTIC) }),
+  10: text(10),
+  12: count(12),
+}
 const ENVELOPE: Shape = { 1: count(1), 2: text(2) }
 
 /** Whether `bytes` is one CheckResponse, with nothing twice, nothing overlapping and nothing left over. Never throws. */
 export function isCheckResponse(bytes: Uint8Array): boolean {
   return isMessage(bytes, CHECK_RESPONSE)
+}
+
+/** The same of a VerifyTokenResponse. */
+export function isVerifyTokenResponse(bytes: Uint8Array): boolean {
+  return isMessage(bytes, VERIFY_TOKEN_RESPONSE)
 }
 
 /** Takes a CheckStreamResponse apart without looking into the answer. `undefined`: these bytes are none. */

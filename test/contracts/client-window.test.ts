@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { readAnswer } from '../../contracts/client/answer.ts'
 import { encodeCheck, encodeEnvelope } from '../../contracts/client/frame.ts'
 import type { OpenTransport } from '../../contracts/client/transport.ts'
 import { createWindow } from '../../contracts/client/window.ts'
@@ -20,11 +21,13 @@ function answering(before: () => void): OpenTransport {
   })
 }
 
+const ONE = { window: 1, queue: 1, read: readAnswer }
+
 test('a permission that is read after the deadline, before any timer could fire, is a denial: timeout', async () => {
   await using sidecar = await openSidecar(allow)
   const stalled = { ms: 0 }
   const stall = (): void => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, stalled.ms)
-  const settings = { addresses: [sidecar.target], openTransport: answering(stall), window: 1, queue: 1 }
+  const settings = { ...ONE, addresses: [sidecar.target], openTransport: answering(stall) }
   const window = createWindow(settings)
   expect(await window.ask(new Uint8Array(), PATIENT_MS, undefined)).toMatchObject({ kind: 'allow' })
   stalled.ms = 60
@@ -38,7 +41,7 @@ test('a transport that throws is a denial, and the next question gets a new conn
   const fail = (): void => {
     if (broken) throw new Error('write after end')
   }
-  const settings = { addresses: [sidecar.target], openTransport: answering(fail), window: 1, queue: 1 }
+  const settings = { ...ONE, addresses: [sidecar.target], openTransport: answering(fail) }
   const window = createWindow(settings)
   const ask = (): Promise<unknown> => window.ask(new Uint8Array(), PATIENT_MS, undefined)
   expect(await ask()).toMatchObject({ kind: 'deny', cause: 'unavailable' })
