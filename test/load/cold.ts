@@ -1,0 +1,185 @@
+import { loadavg } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { parseArgs } from 'node:util'
+import { threadTimes, usedBetween } from '../bench/meter.ts'
+import { SIDECAR_FLAGS } from '../bench/servers.ts'
+import { openIssuer } from '../faults/issuer.ts'
+import { signingKey } from '../fixtures/keys.ts'
+import { startSidecar } from '../fixtures/sidecar.ts'
+import { constant, forge } from '../fixtures/tokens.ts'
+import { openGround } from '../process/ground.ts'
+import { openSender, type Sender } from './sender.ts'
+
+/**
+ * Whether good questions are refused when everything is new, as JSON rows: `rotation`, the issuer rotates without overlap while junk
+ * kids flood, each seen once; `cold`, every token is seen for the first time. The real program with its default limits, its issuer on
+ * loopback, the generator on the machine's other cores. Usage: node test/load/cold.ts [--seconds 60] [--rate 5000] [--junk 1000]
+ */
+
+const OLD = signingKey('ES256', 'old')
+const NEW = signingKey('ES256', 'new')
+const TICK_MS = 2
+const DRAIN_MS = 5_000
+const JUNK_STREAMS = 24
+const GOOD_STREAMS = 8
+const GOOD_RATE = 200
+const ROTATION_S = 30
+/** Sent at once at most when the generator was late. */
+const CATCH_UP = 200
+
+interface Tally {
+  readonly verdicts: Record<string, number>
+  readonly latencies: number[]
+  notSent: number
+}
+
+interface Traffic {
+  readonly sender: Sender
+  readonly perSecond: number
+  readonly token: (serial: number) => string
+  readonly tally: Tally
+}
+
+const tally = (): Tally => ({ verdicts: {}, latencies: [], notSent: 0 })
+
+/** Sends each kind at its rate for so long; resolves to the milliseconds it took. */
+async function send(kinds: readonly Traffic[], forMs: number): Promise<number> {
+  const startedAt = performance.now()
+  const sent = kinds.map(() => 0)
+  for (let elapsed = 0; elapsed < forMs; elapsed = performance.now() - startedAt) {
+    for (const [which, { sender, perSecond, token, tally: into }] of kinds.entries()) {
+      const due = Math.floor((elapsed / 1000) * perSecond)
+      const until = Math.min(due, (sent[which] ?? 0) + CATCH_UP)
+      for (let serial = sent[which] ?? 0; serial < until; serial++) {
+        const told = (verdict: string, tookMs: number) => {
+          into.verdicts[verdict] = (into.verdicts[verdict] ?? 0) + 1
+          into.latencies.push(tookMs)
+        }
+        if (!sender.send(token(serial), told)) {
+          into.notSent++
+          break
+        }
+        sent[which] = serial + 1
+      }
+    }
+    await sleep(TICK_MS)
+  }
+  const tookMs = performance.now() - startedAt
+  const end = performance.now() + DRAIN_MS
+  while (kinds.some(({ sender }) => sender.waiting() > 0) && performance.now() < end) await sleep(TICK_MS)
+  return tookMs
+}
+
+function told({ verdicts, latencies }: Tally, tookMs: number) {
+  const sorted = Float64Array.from(latencies).sort()
+  const at = (share: number) => Math.round((sorted[Math.floor(sorted.length * share)] ?? 0) * 10) / 10
+  const all = Object.values(verdicts).reduce((sum, count) => sum + count, 0)
+  // The machine had no time for them; says nothing about tokens or keys.
+  const shed = (verdicts['overloaded'] ?? 0) + (verdicts['deadline'] ?? 0)
+  const refused = all - (verdicts['allow'] ?? 0) - shed
+  return {
+    perSecond: Math.round((all / tookMs) * 1000),
+    asked: all,
+    refused,
+    shed,
+    verdicts,
+    p50Ms: at(0.5),
+    p99Ms: at(0.99),
+    longestMs: at(0.999999),
+  }
+}
+
+async function stage() {
+  await using undo = new AsyncDisposableStack()
+  const ground = undo.use(openGround())
+  const issuer = undo.use(await openIssuer())
+  issuer.publish([OLD])
+  const keys = { jwks: { uri: issuer.uri }, allowInsecureLoopback: true }
+  const config = ground.config({ issuers: [ground.issuer(keys)], log: { decisions: false } })
+  const sidecar = undo.use(await startSidecar({ config, env: { NODE_OPTIONS: SIDECAR_FLAGS.join(' ') } }))
+  const good = undo.use(await openSender(sidecar.unix, GOOD_STREAMS))
+  const kept = undo.move()
+  return { issuer, sidecar, good, [Symbol.asyncDispose]: () => kept.disposeAsync() }
+}
+
+async function rotation(junkRate: number): Promise<void> {
+  await using world = await stage()
+  const { issuer, sidecar, good } = world
+  using junk = await openSender(sidecar.unix, JUNK_STREAMS)
+  const [before, after, noise] = [tally(), tally(), tally()]
+  const nothing = constant(Buffer.alloc(64))
+  let key = OLD
+  const kinds: readonly Traffic[] = [
+    { sender: good, perSecond: GOOD_RATE, token: () => forge({ key }), tally: before },
+    {
+      sender: junk,
+      perSecond: junkRate,
+      token: (serial) => forge({ key: OLD, header: { kid: `junk-${serial}` }, sign: nothing }),
+      tally: noise,
+    },
+  ]
+  const fetches = issuer.askedAt.length
+  const first = await send(kinds, (ROTATION_S / 2) * 1000)
+  issuer.publish([NEW])
+  key = NEW
+  const rotated = kinds.map((kind) =>
+    kind.sender === good
+      ? { ...kind, tally: after }
+      : { ...kind, token: (serial: number) => kind.token(serial + 1e9) },
+  )
+  const second = await send(rotated, (ROTATION_S / 2) * 1000)
+  const row = {
+    what: 'rotation',
+    seconds: ROTATION_S,
+    goodBefore: told(before, first),
+    goodAfter: told(after, second),
+    junk: told(noise, first + second),
+    fetches: issuer.askedAt.length - fetches,
+    rssMB: Math.round(sidecar.rssBytes() / 1e6),
+    load: loadavg()[0],
+  }
+  process.stdout.write(`${JSON.stringify(row)}\n`)
+}
+
+async function cold(rate: number, seconds: number): Promise<void> {
+  await using world = await stage()
+  const { sidecar, good } = world
+  const all = tally()
+  const key = OLD
+  const kinds = [
+    {
+      sender: good,
+      perSecond: rate,
+      token: (serial: number) => forge({ key, claims: { jti: `cold-${serial}` } }),
+      tally: all,
+    },
+  ]
+  const before = threadTimes(sidecar.pid)
+  const own = process.cpuUsage()
+  const tookMs = await send(kinds, seconds * 1000)
+  const server = usedBetween(before, threadTimes(sidecar.pid))
+  const { user, system } = process.cpuUsage(own)
+  const row = {
+    what: 'cold',
+    offered: rate,
+    seconds,
+    ...told(all, tookMs),
+    generatorHeldBack: all.notSent,
+    serverBusy: Math.round((server.ran / 1000 / tookMs) * 100) / 100,
+    generatorBusy: Math.round(((user + system) / 1000 / tookMs) * 100) / 100,
+    rssMB: Math.round(sidecar.rssBytes() / 1e6),
+    load: loadavg()[0],
+  }
+  process.stdout.write(`${JSON.stringify(row)}\n`)
+}
+
+const { values } = parseArgs({
+  options: {
+    seconds: { type: 'string', default: '60' },
+    rate: { type: 'string', default: '5000' },
+    junk: { type: 'string', default: '1000' },
+  },
+})
+await rotation(Number(values.junk))
+await cold(Number(values.rate), Number(values.seconds))
+process.exit(0)
