@@ -40,6 +40,8 @@ export interface Spending {
  * nonce may not do without it (RFC 9449 section 11.3).
  */
 const LOST_MS = 30_000
+/** Failures in a row after which the store is lost. A single slow answer costs its own caller a second try, and nobody else anything. */
+const FAILURES = 3
 
 /**
  * Who may do without a nonce follows from what remembers used proofs. A replica that is the only one knows all that it accepted since it
@@ -48,9 +50,11 @@ const LOST_MS = 30_000
  */
 export function createSpending({ memory, shared, alone, bornAt, now }: SpendNeeds): Spending {
   let lostUntil = Number.NEGATIVE_INFINITY
+  let failures = 0
   const isLost = () => now() < lostUntil
   const heard = (spent: Spent): Spent => {
-    if (spent === 'unavailable') lostUntil = now() + LOST_MS
+    failures = spent === 'unavailable' ? failures + 1 : 0
+    if (failures >= FAILURES) lostUntil = now() + LOST_MS
     return spent
   }
   const unheard = (): Spent => heard('unavailable')
