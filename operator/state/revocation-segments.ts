@@ -138,7 +138,7 @@ function textBytes(records: readonly LogRecord[]): number {
 }
 
 const texts = new WeakMap<LogRecord, string>()
-function textOf(record: LogRecord): string {
+export function textOf(record: LogRecord): string {
   const known = texts.get(record)
   if (known !== undefined) return known
   const { sequence, id } = record
@@ -176,7 +176,7 @@ export function parseSegment(text: string): Outcome<Segment> {
   }
 }
 
-function readRecord(value: unknown): LogRecord {
+export function readRecord(value: unknown): LogRecord {
   const record = value as Readonly<Record<string, unknown>>
   const { sequence, op, id, recalled, entry } = record
   if (typeof sequence !== 'number' || !Number.isSafeInteger(sequence) || typeof id !== 'string')
