@@ -1,4 +1,6 @@
 import { parseArgs } from 'node:util'
+import type { RedisSettings } from '../contracts/redis/settings.ts'
+import { REDIS_OPTIONS, readRedis } from './config-redis.ts'
 import type { KubeconfigSource } from './kube/credentials.ts'
 
 /** What every role is told. */
@@ -16,6 +18,8 @@ export interface Config {
   readonly ports: Readonly<Record<'feed' | 'issuer' | 'webhook' | 'admin', number>>
   /** Where logout tokens are received; undefined: nowhere. */
   readonly logoutPort: number | undefined
+  /** Holds the revocation log; undefined: the database of the cluster does. */
+  readonly redis: RedisSettings | undefined
   readonly pod: PodFacts
   readonly kubeconfig: KubeconfigSource
   /** The pinned `opa`, and the `policies` folder of this program. */
@@ -54,6 +58,7 @@ const OPTIONS = {
   'webhook-port': { type: 'string', default: '10250' },
   'admin-port': { type: 'string', default: '8080' },
   'logout-port': { type: 'string' },
+  ...REDIS_OPTIONS,
   kubeconfig: { type: 'string' },
   opa: { type: 'string', default: '/usr/local/bin/opa' },
   'token-file': { type: 'string', default: '/var/run/secrets/portcullis/token' },
@@ -100,6 +105,7 @@ export function readConfig(args: readonly string[], env: Environment): ConfigRes
       values['logout-port'] === undefined
         ? undefined
         : port(values['logout-port'], '--logout-port', problems),
+    redis: readRedis(values, problems),
     pod: {
       name: fromPod('POD_NAME'),
       uid: fromPod('POD_UID'),

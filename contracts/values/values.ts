@@ -89,6 +89,25 @@ export const VALUES = z.strictObject({
     enabled: z.boolean(),
     from: labels.describe('Labels of the namespaces that may send logout tokens; empty: all.'),
   }).optional(),
+  redis: closed({
+    enabled: z.boolean(),
+    mode: z.enum(['standalone', 'sentinel', 'cluster']),
+    endpoints: z
+      .array(text(/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?:[1-9][0-9]{0,4}$/, 'HOST:PORT.'))
+      .max(16)
+      .describe('The server, the sentinels, or some nodes of the cluster.'),
+    sentinelName: text(/^[A-Za-z0-9._-]{0,64}$/, 'Name of the master set, with mode sentinel.'),
+    username: text(/^[A-Za-z0-9._-]{0,64}$/, 'User of the ACL; empty: the default one.'),
+    keyPrefix: text(/^[A-Za-z0-9._-]{1,64}$/, 'Begins the name of the stream.'),
+    tls: z.enum(['required', 'off']).describe('required: with the SVID of control as client certificate.'),
+    secret: text(
+      /^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$/,
+      'A Secret with ca.crt and, if needed, password.',
+    ),
+    password: z.boolean().describe('Whether the Secret has a password that is to be sent.'),
+    cidrs: z.array(text(CIDR, 'A range of addresses.')).max(16),
+    ports: z.array(port).min(1).max(8),
+  }).optional(),
   configMapNamespaces: z
     .array(text(NAMESPACE, 'A namespace.'))
     .max(256)

@@ -13,8 +13,8 @@ import { type KubePorts, openTransport, type Transport } from '../kube/transport
 import { TRUST_BUNDLE_NAME } from '../ledger/facts.ts'
 import { type OpenLedger, openLedger } from '../ledger/ledger.ts'
 import { createSegmentStore, type OpenLogStore } from '../ledger/log-store.ts'
-import { pemOf } from '../mesh/identity.ts'
-import { createLive, type Source } from '../mesh/live.ts'
+import { type MeshIdentity, pemOf } from '../mesh/identity.ts'
+import { createLive, type Live, type Source } from '../mesh/live.ts'
 import type { Publisher } from '../publish/publisher.ts'
 import type { Metrics } from '../record/metrics.ts'
 import type { Appending } from './appending.ts'
@@ -22,6 +22,7 @@ import { type ClusterWatch, openClusterWatch } from './cluster-watch.ts'
 import { LEADING, POD_IP } from './fleet-link.ts'
 import type { HookNeeds } from './hooks.ts'
 import type { KeyKeeping } from './keys.ts'
+import { createSharedLog } from './redis.ts'
 import { FLEET_SEQUENCE, TRUST_SEQUENCE } from './verifying.ts'
 import { createViews, type Views } from './view.ts'
 
@@ -41,6 +42,8 @@ export interface Desk {
   publisher: Publisher | undefined
   keys: KeyKeeping | undefined
   appending: Appending | undefined
+  /** Our own SVID. */
+  identity: Live<MeshIdentity> | undefined
 }
 
 export interface Ground {
@@ -48,6 +51,10 @@ export interface Ground {
   readonly transport: Transport
   readonly ledger: OpenLedger
   readonly logs: OpenLogStore
+  /** Keeps up with the log where it lies in Redis, until the signal aborts. */
+  readonly keepUp: (signal: AbortSignal) => Promise<void>
+  /** Why the revocation log cannot be read from there now; empty when it can. */
+  readonly logProblem: () => string
   readonly watch: ClusterWatch
   readonly events: Events
   readonly views: Views
@@ -70,9 +77,18 @@ export async function openGround(
   const watch = stack.use(await openClusterWatch(transport, ports))
   const about = { controller: 'portcullis.dev/control', instance: pod.name, namespace }
   const events = stack.use(await openEvents(transport, about, ports))
-  const logs = createSegmentStore(ledger)
+  const desk: Desk = {
+    leadership: undefined,
+    publisher: undefined,
+    keys: undefined,
+    appending: undefined,
+    identity: undefined,
+  }
+  const shared =
+    config.redis &&
+    createSharedLog(config.redis, { ...ports, ledger, trustDomain, identity: () => desk.identity?.current() })
+  const logs = shared?.logs ?? createSegmentStore(ledger)
   const views = createViews({ watch, ledger, logs, report: ports.report })
-  const desk: Desk = { leadership: undefined, publisher: undefined, keys: undefined, appending: undefined }
   const causes = new Map<string, () => string | undefined>([
     ['mirrors', () => 'the mirrors of the API server are not complete yet'],
     ['trust', () => `there is no trust bundle yet (ConfigMap ${TRUST_BUNDLE_NAME}, written by the issuer)`],
@@ -83,6 +99,8 @@ export async function openGround(
     transport,
     ledger,
     logs,
+    keepUp: async (signal) => shared?.run(signal),
+    logProblem: () => shared?.logs.problem() ?? '',
     watch,
     events,
     views,
@@ -121,10 +139,14 @@ export function hookNeeds(
   }
 }
 
-export function adminView({ causes, ledger, desk, leads }: Ground, { record }: ControlPorts): AdminView {
+export function adminView(
+  { causes, ledger, desk, leads, logProblem }: Ground,
+  { record }: ControlPorts,
+): AdminView {
   return {
     notReadyBecause: () => [...causes.values()].flatMap((cause) => cause() ?? []),
     remarks: () => [
+      ...[logProblem()].filter((problem) => problem !== ''),
       ...[...ledger.problems()].map(([name, problem]) => `${name}: ${problem}`),
       ...(desk.publisher?.status().unserved ?? []).map(
         (key) => `projection ${key}: its newest content is not served here`,

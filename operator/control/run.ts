@@ -43,6 +43,7 @@ export async function runControl(config: Config, ports: ControlPorts, signal: Ab
   causes.set('trust', () => undefined)
   const issuing = stack.use(await openIssuing({ ...ports, ...config, trust: ground.trust }, signal))
   causes.set('identity', () => undefined)
+  desk.identity = issuing.identity
 
   const air = await openAir(config, ports, { ground, issuing, stack, signal })
   const gathering = createGathering(air.refresh, ports, signal)
@@ -79,6 +80,7 @@ export async function runControl(config: Config, ports: ControlPorts, signal: Ab
     air.publisher.run(signal),
     air.link.fleet.run(signal),
     gathering.run(),
+    ground.keepUp(signal),
     measure({ publisher: air.publisher, views: ground.views, ports, signal }),
   ])
   for (const stop of stops) stop()

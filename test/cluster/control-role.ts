@@ -51,6 +51,7 @@ export async function startRole(
     profile: 'default',
     ports: { feed: 0, issuer: 0, webhook: 0, admin: 0 },
     logoutPort: undefined,
+    redis: undefined,
     pod: { name, uid, ip: '127.0.0.1', node: '' },
     kubeconfig: { kind: 'given', server: where.server },
     opa: where.opa,

@@ -94,6 +94,9 @@ spec:
             {{- include "portcullis.apiAccessMount" . | nindent 12 }}
             - { name: portcullis-token, mountPath: /var/run/secrets/portcullis, readOnly: true }
             - { name: tmp, mountPath: /tmp }
+            {{- range $name, $_ := .secrets }}
+            - { name: {{ $name }}, mountPath: /var/run/secrets/{{ $name }}, readOnly: true }
+            {{- end }}
       volumes:
         {{- include "portcullis.apiAccess" . | nindent 8 }}
         # Shown to the issuer, and to nobody else: it is good for this audience only.
@@ -105,6 +108,10 @@ spec:
                   audience: {{ include "portcullis.audience" .root }}
                   expirationSeconds: 600
                   path: token
+        {{- range $name, $secret := .secrets }}
+        - name: {{ $name }}
+          secret: { secretName: {{ $secret }}, defaultMode: 0440 }
+        {{- end }}
         - name: tmp
           emptyDir: { sizeLimit: {{ .tmp }} }
 ---
