@@ -1,6 +1,6 @@
 import { CONDITIONS, RESOURCES } from '../crd.ts'
 import { type Definition, type Of, type Outcome, parserOf } from './definition.ts'
-import { objectName, observed, podSelector, programmed } from './forms.ts'
+import { advisories, objectName, observed, podSelector, programmed } from './forms.ts'
 import { requirements, tokens } from './requirements.ts'
 import { choice, duration, formed, list, listMap, object, ruled, set, text, whole } from './schema.ts'
 
@@ -79,6 +79,7 @@ const status = object('What the operator observed.', {
   ...observed(CONDITIONS.AccessPolicy),
   workloads: object('What the selector selects.', { pods: whole('Pods.') }).exactOptional(),
   programmed: programmed(),
+  advisories: advisories(),
   conflictsWith: set(
     'Other AccessPolicies of this namespace that select a same pod with different content. Such a pod denies.',
     text('Name.', { max: 253 }),

@@ -120,6 +120,22 @@ export function observed(conditions: readonly string[]) {
   }
 }
 
+/** What works and should be better: nothing waits for it. */
+export function advisories() {
+  return listMap(
+    'What works and should be better. Nothing waits for it, and it never keeps anything from being Ready.',
+    object('One piece of advice.', {
+      code: formed('Its name, which alerts and scripts may rely on.', {
+        max: 64,
+        pattern: '^[A-Z][A-Za-z0-9]*$',
+        says: 'must be one CamelCase word',
+      }),
+      message: text('What, where and what to do.', { max: 512 }),
+    }),
+    { keys: ['code'], max: 16 },
+  ).exactOptional()
+}
+
 function condition() {
   return object('One claim about the object.', {
     type: text('Name of the claim.', { max: CONDITION_LIMITS.type }),

@@ -2,7 +2,17 @@ import { CONDITIONS, RESOURCES } from '../crd.ts'
 import { ALGORITHMS, type Algorithm, isKid } from '../jwks.ts'
 import { type Definition, type Of, type Outcome, parserOf } from './definition.ts'
 import { exchange, introspection } from './endpoints.ts'
-import { addresses, caBundle, httpsUrl, isRecord, jsonText, observed, programmed, sha256 } from './forms.ts'
+import {
+  addresses,
+  advisories,
+  caBundle,
+  httpsUrl,
+  isRecord,
+  jsonText,
+  observed,
+  programmed,
+  sha256,
+} from './forms.ts'
 import {
   choice,
   duration,
@@ -179,6 +189,7 @@ const status = object('What the operator observed.', {
     }).exactOptional(),
     kids: listMap('Keys seen, the newest first.', knownKey, { keys: ['kid'], max: 64 }).exactOptional(),
   }).exactOptional(),
+  advisories: advisories(),
   programmed: programmed(),
 })
 

@@ -15,6 +15,7 @@ import { keySetName, type StoredKeySet } from '../ledger/key-set-facts.ts'
 import type { Ledger } from '../ledger/ledger.ts'
 import type { Refreshed } from '../publish/refresh.ts'
 import { type KeysSeen, keyNews, refreshAsked } from '../reconcile/token-issuer.ts'
+import { createMetadataKeeping } from './metadata.ts'
 
 /** Keeps the key sets of all TokenIssuers current, once for the whole cluster. Only for the leader, whose writes are fenced. */
 export interface KeyKeeping {
@@ -50,6 +51,7 @@ export function createKeyKeeping(needs: KeyKeepingNeeds): KeyKeeping {
   const kept = new Map<string, Kept>()
   const shelf = createShelf(needs)
   const listener = createListener(kept, shelf, needs)
+  const metadata = createMetadataKeeping(needs)
 
   const start = (issuer: TokenIssuer, wanted: JwksWanted, text: string): void => {
     const stored = shelf.stored(wanted.key)
@@ -83,12 +85,16 @@ export function createKeyKeeping(needs: KeyKeepingNeeds): KeyKeeping {
       for (const key of kept.keys()) if (!names.has(key)) stop(key)
       for (const issuer of issuers) keep(issuer)
       shelf.keepOnly(names)
+      metadata.want(issuers)
     },
     async refresh(key, signal) {
       const found = await kept.get(key)?.source.refresh(AbortSignal.any([signal, needs.term]))
       return { fetched: found !== undefined, sha256: found?.sha256 ?? '' }
     },
-    seen: (key) => kept.get(key)?.seen,
+    seen(key) {
+      const one = kept.get(key)
+      return one && { ...one.seen, metadata: metadata.seen(key) }
+    },
   }
 }
 
@@ -142,10 +148,20 @@ const NOT_YET: KeysSeen = {
   kids: [],
   problem: '',
   refreshedNow: '',
+  metadata: undefined,
 }
 
 function seenOf({ sha256, etag, fetchedAtMs, notAfterMs, kids }: JwksFound): KeysSeen {
-  return { sha256, etag: etag ?? '', fetchedAtMs, notAfterMs, kids, problem: '', refreshedNow: '' }
+  return {
+    sha256,
+    etag: etag ?? '',
+    fetchedAtMs,
+    notAfterMs,
+    kids,
+    problem: '',
+    refreshedNow: '',
+    metadata: undefined,
+  }
 }
 
 function storedOf(key: string, { document, sha256, etag, fetchedAtMs, notAfterMs }: JwksFound): StoredKeySet {

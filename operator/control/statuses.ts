@@ -11,6 +11,7 @@ import type { Transport } from '../kube/transport.ts'
 import { Fault, type Report } from '../ports.ts'
 import { holdsProjection, holdsRevocations, propagation, shortDigest } from '../publish/aggregate.ts'
 import { planAccessPolicy } from '../reconcile/access-policy.ts'
+import { demandsOf } from '../reconcile/advice.ts'
 import { type Attempt, planPolicyBundle } from '../reconcile/policy-bundle.ts'
 import { planRevocation } from '../reconcile/revocation.ts'
 import { planSidecarProfile } from '../reconcile/sidecar-profile.ts'
@@ -18,6 +19,7 @@ import { type KeysSeen, planTokenIssuer } from '../reconcile/token-issuer.ts'
 import { planWorkloadIdentity } from '../reconcile/workload-identity.ts'
 import { lives, type Pod } from '../state/cluster.ts'
 import { diffRevocations, positionOf } from '../state/revocation-diff.ts'
+import { believersOf, knownOfPolicy } from './advising.ts'
 import type { ClusterWatch } from './cluster-watch.ts'
 import { resourceOf } from './resources.ts'
 import type { View } from './view.ts'
@@ -88,7 +90,12 @@ function* dueStatuses(view: View, needs: StatusNeeds, at: number): Generator<Due
     yield due(
       'TokenIssuer',
       parsed,
-      planTokenIssuer(parsed, needs.keysSeen(key), fleet.ofTokenIssuer(key), at),
+      planTokenIssuer(
+        parsed,
+        { keys: needs.keysSeen(key), demands: demandsOf(believersOf(view, key)) },
+        fleet.ofTokenIssuer(key),
+        at,
+      ),
     )
   }
   for (const { parsed } of kinds.PolicyBundle.store.list()) {
@@ -110,7 +117,8 @@ function* dueStatuses(view: View, needs: StatusNeeds, at: number): Generator<Due
       one.slice(one.indexOf('/') + 1),
     )
     const pods = view.projections.selection.byPolicy.get(key)?.length ?? 0
-    const served = { problems: projection?.problems ?? [], conflictsWith: conflicts, pods }
+    const known = knownOfPolicy(view, parsed)
+    const served = { problems: projection?.problems ?? [], conflictsWith: conflicts, pods, ...known }
     const rollout = fleet.ofPolicies((policy) => policy === key, shortDigest(projection?.digest ?? ''))
     yield due('AccessPolicy', parsed, planAccessPolicy(parsed, served, rollout, at))
   }

@@ -1,8 +1,9 @@
 import type { AccessPolicy, AccessPolicyStatus } from '../../contracts/crd/access-policy.ts'
+import { adviseOnPolicy, type PolicyKnown } from './advice.ts'
 import { bad, good, type Judged, judge, programmed, type Rollout, readyFrom } from './judgement.ts'
 
 /** What the projection of an AccessPolicy came to. */
-export interface Served {
+export interface Served extends PolicyKnown {
   /** Why it is withheld; empty when it is not. */
   readonly problems: readonly string[]
   /** Names of the AccessPolicies of the namespace that contradict it. */
@@ -35,6 +36,7 @@ export function planAccessPolicy(
     ],
     workloads: { pods: served.pods },
     programmed: rollout.text,
+    advisories: adviseOnPolicy(policy, served),
     conflictsWith: [...served.conflictsWith].sort().slice(0, NAMED),
   }
 }

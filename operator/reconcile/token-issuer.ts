@@ -1,6 +1,8 @@
 import type { TokenIssuer, TokenIssuerStatus } from '../../contracts/crd/token-issuer.ts'
 import { REFRESH_NOW } from '../../contracts/crd.ts'
 import { formatTime, parseTime } from '../../contracts/time.ts'
+import type { Metadata } from '../gather/metadata.ts'
+import { adviseOnIssuer, type Demands } from './advice.ts'
 import { bad, good, judge, programmed, type Rollout, readyFrom } from './judgement.ts'
 
 /** What was found out about the keys of an issuer. */
@@ -15,6 +17,14 @@ export interface KeysSeen {
   readonly problem: string
   /** Value of the refresh-now annotation that was served last. */
   readonly refreshedNow: string
+  /** What the issuer says of itself; undefined while nobody asked. */
+  readonly metadata: Metadata | undefined
+}
+
+/** What is known of an issuer beside its object. */
+export interface IssuerSeen {
+  readonly keys: KeysSeen | undefined
+  readonly demands: Demands
 }
 
 /** Times in status move at most this often, so that a poll every 15 s is no write every 15 s. */
@@ -24,13 +34,16 @@ const KIDS = 64
 /** What the status of a TokenIssuer is to say. */
 export function planTokenIssuer(
   issuer: TokenIssuer,
-  keys: KeysSeen | undefined,
+  { keys, demands }: IssuerSeen,
   rollout: Rollout,
   at: number,
 ): TokenIssuerStatus {
   const { generation } = issuer.metadata
   const judged = [freshness(keys, at), programmed(rollout)]
   const before = issuer.status
+  const kids = knownKids(issuer, keys, at)
+  const published = new Set((keys?.kids ?? []).map(({ kid }) => kid))
+  const known = { metadata: keys?.metadata, kids, published, demands }
   return {
     observedGeneration: generation,
     conditions: [...judge(before?.conditions, [...judged, readyFrom(judged)], { generation, at })],
@@ -43,8 +56,9 @@ export function planTokenIssuer(
       ...(keys?.etag ? { etag: keys.etag } : {}),
       lastError: (keys?.problem ?? '').slice(0, 1024),
       refreshedNow: keys?.refreshedNow ?? '',
-      kids: knownKids(issuer, keys, at),
+      kids,
     },
+    advisories: adviseOnIssuer(issuer, known, at),
     programmed: rollout.text,
   }
 }

@@ -67,7 +67,7 @@ describe('Programmed', () => {
 
 describe('AccessPolicy', () => {
   const policy = accessPolicy('shop', 'front')
-  const good: Served = { problems: [], conflictsWith: [], pods: 2 }
+  const good: Served = { problems: [], conflictsWith: [], pods: 2, sameAudience: [], notAsked: [] }
   test.each<readonly [string, Served, Rollout, string, string]>([
     ['all is well', good, ALL, 'Ready', 'True Ready'],
     ['all is well', good, ALL, 'Conflict', 'False None'],
@@ -272,7 +272,12 @@ describe('TokenIssuer', () => {
     kids: [{ kid: 'k1', algorithm: 'RS256' }],
     problem: '',
     refreshedNow: '',
+    metadata: undefined,
   }
+  const found = (seen: KeysSeen | undefined) => ({
+    keys: seen,
+    demands: { constraints: [], acrValues: new Set<string>() },
+  })
   test.each<readonly [string, KeysSeen | undefined, number, string]>([
     ['never fetched', undefined, AT, 'False NotFetched spec.jwks: not fetched yet'],
     [
@@ -296,23 +301,23 @@ describe('TokenIssuer', () => {
     ],
     ['inline keys never go stale', { ...keys, notAfterMs: 0 }, AT + 1e10, 'True Fetched'],
   ])('JwksFresh, %s', (_name, seen, at, want) => {
-    expect(said(planTokenIssuer(object, seen, ALL, at).conditions, 'JwksFresh')).toBe(want)
+    expect(said(planTokenIssuer(object, found(seen), ALL, at).conditions, 'JwksFresh')).toBe(want)
   })
 
   test('a poll is no write: times move once a minute at most', () => {
-    const first = planTokenIssuer(object, keys, ALL, AT)
+    const first = planTokenIssuer(object, found(keys), ALL, AT)
     const polled = { ...keys, fetchedAtMs: AT + 15_000, notAfterMs: AT + 615_000 }
-    expect(planTokenIssuer(written(object, first), polled, ALL, AT + 15_000)).toEqual(first)
+    expect(planTokenIssuer(written(object, first), found(polled), ALL, AT + 15_000)).toEqual(first)
     const later = { ...keys, fetchedAtMs: AT + 61_000 }
-    expect(planTokenIssuer(written(object, first), later, ALL, AT + 61_000).jwks?.fetchedAt).toBe(
+    expect(planTokenIssuer(written(object, first), found(later), ALL, AT + 61_000).jwks?.fetchedAt).toBe(
       '2026-01-01T00:01:01Z',
     )
   })
 
   test('001-19, 000-33: keys that left are remembered with when they were seen, revoked ones are marked', () => {
-    const first = planTokenIssuer(object, keys, ALL, AT)
+    const first = planTokenIssuer(object, found(keys), ALL, AT)
     const next = { ...keys, fetchedAtMs: AT + 90_000, kids: [{ kid: 'k2', algorithm: 'RS256' }] }
-    const after = planTokenIssuer(written(object, first), next, ALL, AT + 90_000)
+    const after = planTokenIssuer(written(object, first), found(next), ALL, AT + 90_000)
     expect(after.jwks?.kids).toMatchObject([
       { kid: 'k2', firstSeen: '2026-01-01T00:01:30Z', revoked: true },
       { kid: 'k1', lastSeen: '2026-01-01T00:00:00Z', revoked: false },

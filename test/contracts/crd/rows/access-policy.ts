@@ -248,6 +248,7 @@ export const ACCESS_POLICY_ROWS: Rows = {
   ],
   frozen: [],
   status: {
+    advisories: [{ code: 'SharedAudience', message: 'spec.audience: also that of shop/back' }],
     workloads: { pods: 3 },
     programmed: '3/3 at sha256:1',
     conflictsWith: ['other'],

@@ -283,6 +283,7 @@ export const TOKEN_ISSUER_ROWS: Rows = {
     },
   ],
   status: {
+    advisories: [{ code: 'OldKey', message: 'spec.audience: also that of shop/back' }],
     jwks: {
       keys: 2,
       fetchedAt: at,
