@@ -97,6 +97,7 @@ export async function openAir(
       refreshKeys: link.fleet.refreshKeys,
       recalled: relearning.recalled,
       append: link.fleet.append,
+      propagated: (seconds) => ports.record.observe('revocation_propagation_seconds', {}, seconds),
     },
   )
   desk.publisher = publisher

@@ -13,6 +13,7 @@ import { get } from '../kube/verbs.ts'
 import type { OpenLedger } from '../ledger/ledger.ts'
 import type { OpenLogStore } from '../ledger/log-store.ts'
 import { Fault } from '../ports.ts'
+import { CANARY, canaryAt } from '../state/canary.ts'
 import { type Appending, createAppending } from './appending.ts'
 import { type Bell, createBell } from './bell.ts'
 import { type BundleSignature, createBundleKeeping } from './bundles.ts'
@@ -20,7 +21,7 @@ import type { ClusterWatch } from './cluster-watch.ts'
 import { createKeyKeeping, type KeyKeeping } from './keys.ts'
 import { createNumbering } from './numbering.ts'
 import { resourceOf } from './resources.ts'
-import { createRevoking, type KindState, type Named } from './revoking.ts'
+import { createRevoking, type KindState, type Named, type Revoking } from './revoking.ts'
 import { type StatusNeeds, writeStatuses } from './statuses.ts'
 import type { Verifying } from './verifying.ts'
 import type { Views } from './view.ts'
@@ -117,6 +118,7 @@ export async function lead(term: Term, needs: LeaderNeeds): Promise<void> {
         restMs: ROUND_MS,
       }),
       ringOnNews(needs.revision, told, ports, signal),
+      singCanary(revoking, needs, signal),
     ])
   } finally {
     needs.fetching(undefined)
@@ -163,6 +165,22 @@ async function rounds(
     }
     await ports.sleep(restMs, signal).catch(() => undefined)
     await bell.rung(everyMs, signal)
+  }
+}
+
+/** While there are sidecars to hear it. */
+async function singCanary(
+  revoking: Revoking,
+  { ports, states }: LeaderNeeds,
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    await ports.sleep(CANARY.everyMs, signal).catch(() => undefined)
+    if (signal.aborted || states().size === 0) continue
+    const at = ports.now()
+    await revoking.append([canaryAt(at)], at, signal).catch((cause: unknown) => {
+      if (!signal.aborted) ports.report('leader_work_failed', { problem: Fault.from(cause).message })
+    })
   }
 }
 

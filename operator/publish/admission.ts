@@ -2,6 +2,7 @@ import { type ServerDuplexStream, status } from '@grpc/grpc-js'
 import type { Held, Recalled } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
 import type { Acks } from './acks.ts'
 import type { Broadcast } from './broadcast.ts'
+import type { CanaryWatch } from './canary-watch.ts'
 import { type PeerOf, podUidOf } from './peer.ts'
 import { placeOf, recallable } from './recall.ts'
 import type { AskKeys } from './refresh.ts'
@@ -18,6 +19,7 @@ export interface Floor {
   readonly ports: PublisherPorts
   readonly acks: Acks
   readonly broadcast: Broadcast
+  readonly canary: CanaryWatch
   /** By UID of the pod. */
   readonly sessions: Map<string, Attached>
   /** UIDs of those that are being asked what we forgot. */
@@ -90,6 +92,7 @@ function attach(floor: Floor, call: Call, uid: string): void {
     heard: (what) => {
       const from = pod()
       if (from) acks.heard(from, { ...what, at: ports.now() })
+      if (what.held) floor.canary.acked(uid, what.held.revocationHead)
     },
     begun: () => {
       attached.beatAt = 0
@@ -99,7 +102,10 @@ function attach(floor: Floor, call: Call, uid: string): void {
       broadcast.ring()
     },
     ended: (code, details) => {
-      if (sessions.get(uid) === attached) sessions.delete(uid)
+      if (sessions.get(uid) === attached) {
+        sessions.delete(uid)
+        floor.canary.gone(uid)
+      }
       if (recalling.delete(uid)) broadcast.ring()
       if (over || code === status.OK) call.end()
       else call.emit('error', { code, details })

@@ -3,6 +3,7 @@ import type { SidecarState } from '../../contracts/gen/portcullis/fleet/v1/fleet
 import { createAcks } from './acks.ts'
 import { admit, type Call, type Floor } from './admission.ts'
 import { createBroadcast } from './broadcast.ts'
+import { createCanaryWatch } from './canary-watch.ts'
 import type { PeerOf } from './peer.ts'
 import { createRefresher } from './refresh.ts'
 import type { PublisherConfig, PublisherPorts } from './settings.ts'
@@ -48,6 +49,7 @@ export function createPublisher(config: PublisherConfig, ports: PublisherPorts):
     ports,
     acks,
     broadcast,
+    canary: createCanaryWatch(ports.now, ports.propagated),
     sessions: new Map(),
     recalling: new Set(),
     askedAt: new Map(),
@@ -59,6 +61,7 @@ export function createPublisher(config: PublisherConfig, ports: PublisherPorts):
     update(world) {
       if (!broadcast.take(world)) return false
       acks.settle(world.pods)
+      floor.canary.published(world.log, floor.sessions.keys())
       for (const [uid, { session }] of floor.sessions) {
         if (!world.pods.has(uid)) session.end(status.PERMISSION_DENIED, 'this pod is no more')
       }

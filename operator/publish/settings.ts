@@ -30,6 +30,8 @@ export interface PublisherPorts extends Clocks {
   readonly mayVouch: () => boolean
   /** By the leader; on the leader itself, by its own fetcher. */
   readonly refreshKeys: RefreshKeys
+  /** A sidecar knows the canary, so many seconds after it was appended. */
+  readonly propagated: (seconds: number) => void
   /** By the leader. */
   readonly append: AppendRevocations
   /**

@@ -78,6 +78,7 @@ const publisher = createPublisher(
     report: () => undefined,
     mayVouch: () => true,
     refreshKeys: async () => ({ fetched: false, sha256: '' }),
+    propagated: () => undefined,
     append: async () => ({
       outcome: AppendOutcome.APPEND_OUTCOME_UNAVAILABLE,
       why: 'not in this measurement',

@@ -151,6 +151,7 @@ describe('a database that is older than what was read of it', () => {
         ...mirrors.ports,
         mayVouch: () => true,
         append: async () => NOWHERE,
+        propagated: () => undefined,
         refreshKeys: async () => ({ fetched: false, sha256: '' }),
         recalled: async () => undefined,
       },

@@ -106,6 +106,7 @@ export async function openStage({ config, ports }: StageOptions = {}) {
       report: (event, facts) => reports.push({ event, facts }),
       mayVouch: () => true,
       append: async () => NOWHERE,
+      propagated: () => undefined,
       refreshKeys: async () => ({ fetched: false, sha256: '' }),
       recalled: async () => 'nobody keeps it',
       ...ports,
