@@ -46,7 +46,7 @@ import { NO_LEASE } from './trust/lease.ts'
 import { createLocalRevocations, denyFirst, type LocalRevocations } from './trust/local-revocations.ts'
 import { createReplayMemory } from './trust/replay.ts'
 import { createTrustStore, type TrustStore } from './trust/store.ts'
-import { createProver, createVouching } from './vouching.ts'
+import { createProver, createVouching, noticing } from './vouching.ts'
 
 /** What only the program itself has: clocks, chance, logs, and the signals that end things. */
 export interface Surroundings {
@@ -187,7 +187,7 @@ function answering(parts: Parts, around: Surroundings): Assembly {
     present,
     verify: createVerify(prove),
     confirm: asking.confirm,
-    bind: possession.bind,
+    bind: noticing(possession.bind, tokens.telemetry),
     standing,
     admit,
     spend: possession.spend,

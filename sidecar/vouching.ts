@@ -4,6 +4,7 @@ import type { LineLog } from './record/log.ts'
 import type { TokenTelemetry } from './record/token-metrics.ts'
 import { createVouchRecorder } from './record/vouch-record.ts'
 import { createVerifyToken, type VerifyTokenCall, type VerifyTokenNeeds } from './serve/verify-token.ts'
+import type { Bind } from './token/binding.ts'
 import { type RememberingProve, rememberTokens } from './token/memory.ts'
 import { createShadow } from './token/shadow.ts'
 import { createSingleUse } from './token/single-use.ts'
@@ -44,6 +45,15 @@ export function createProver(
     },
   })
   return memory
+}
+
+/** Counts tokens that are good for several audiences, once a question: those who issue them are to be found. */
+export function noticing(bind: Bind, { multiAudience }: Pick<TokenTelemetry, 'multiAudience'>): Bind {
+  return (token, presented, asked) => {
+    const { aud } = token.claims
+    if (Array.isArray(aud) && aud.length > 1) multiAudience()
+    return bind(token, presented, asked)
+  }
 }
 
 interface VouchingNeeds {
