@@ -42,7 +42,7 @@ const pairs = MINTED.flatMap((minted) =>
   KINDS.filter((kind) => kind !== kindOf(minted)).map((kind) => [minted, kind] as const),
 )
 
-describe('J15 row 31 row 32 004-11: kinds of tokens exclude each other', () => {
+describe('attack 32: attack 31, J15, 004-11: kinds of tokens exclude each other', () => {
   test.each(MINTED)('control: %s is what it is', async (minted) => {
     expect(await vouching.verdict(kindOf(minted), mint(minted))).toBe('verified')
   })
