@@ -142,6 +142,16 @@ function readWishes(wishes: CheckOptions, usualMs: number): Wishes | Denial {
 }
 
 /**
+ * Lines of refusals and allowances that scripts of another origin need: name them in `Access-Control-Expose-Headers` (RFC 9449
+ * section 8.2 and 9; Fetch standard, CORS-safelisted response-header name).
+ */
+export const EXPOSED_HEADERS: readonly string[] = Object.freeze([
+  'WWW-Authenticate',
+  'DPoP-Nonce',
+  'Retry-After',
+])
+
+/**
  * Whether `value` is a permission that a client of this process received. The one question to ask before acting: a
  * look-alike object, a copy or a parsed log line is none.
  */

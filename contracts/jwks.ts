@@ -1,4 +1,5 @@
 import { constants, createPublicKey, type JsonWebKey, type KeyObject, verify } from 'node:crypto'
+import { asn1Signature } from './ecdsa.ts'
 import { hasRocaFingerprint } from './roca.ts'
 
 /**
@@ -276,23 +277,18 @@ function publicPart(jwk: Jwk): JsonWebKey {
 
 function verifierFor(algorithm: Algorithm, key: KeyObject): VerificationKey['verify'] {
   const { digest, padding, signatureBytes } = ALGORITHMS[algorithm]
-  const length = signatureBytes ?? (key.asymmetricKeyDetails?.modulusLength ?? 0) / 8
-  const options = verifyOptions(key, padding, signatureBytes !== undefined && digest !== undefined)
+  const length = Math.ceil(signatureBytes ?? (key.asymmetricKeyDetails?.modulusLength ?? 0) / 8)
+  const options = padding === 'pss' ? { key, ...PSS } : key
   // A wrong length is refused before OpenSSL sees it (RFC 7518 section 3.4: exactly two coordinates; RFC 8017: k octets).
-  return (signed, signature) =>
-    signature.byteLength === Math.ceil(length) && verify(digest, signed, options, signature)
+  return signatureBytes !== undefined && digest !== undefined
+    ? (signed, signature) =>
+        signature.byteLength === length && verify(digest, signed, options, asn1Signature(signature))
+    : (signed, signature) => signature.byteLength === length && verify(digest, signed, options, signature)
 }
 
-function verifyOptions(key: KeyObject, padding: 'pkcs1' | 'pss' | undefined, isEcdsa: boolean) {
-  if (isEcdsa) return { key, dsaEncoding: 'ieee-p1363' as const }
-  // PKCS #1 v1.5 is what an RSA key does by itself; saying so costs more per call than a policy evaluation.
-  if (padding === 'pkcs1') return key
-  // RFC 7518 section 3.5: the salt is as long as the digest.
-  if (padding === 'pss') {
-    return { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST }
-  }
-  return key
-}
+// RFC 7518 section 3.5: the salt is as long as the digest. For the other algorithms the key alone says what to do; saying it again costs
+// more per call than a policy evaluation.
+const PSS = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST }
 
 function isObject(value: unknown): value is Jwk {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
