@@ -157,7 +157,7 @@ describe('NC-7: a divergence flushes what is remembered and turns it off for goo
     expect(watched.size()).toMatchObject({ entries: 0, refusals: 0 })
     const before = { ...watched.seen }
     expect(await watched.ask(token)).toBe('verified')
-    expect(await watched.ask(token.slice(0, -8) + 'AAAAAAAA')).toBe('sig_invalid')
+    expect(await watched.ask(`${token.slice(0, -8)}AAAAAAAA`)).toBe('sig_invalid')
     expect(watched.size()).toMatchObject({ entries: 0, refusals: 0 })
     expect(watched.seen).toEqual(before)
   })
