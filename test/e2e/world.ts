@@ -166,8 +166,8 @@ endpoints: [{ addresses: ["${address}"], conditions: { ready: true } }]
 }
 
 /** One question to one pod's application. */
-export async function post<T>(ip: string, path: string, body: object): Promise<T> {
-  const response = await fetch(`http://${ip}:8080${path}`, {
+export async function post<T>(ip: string, path: string, body: object, port = 8080): Promise<T> {
+  const response = await fetch(`http://${ip}:${port}${path}`, {
     method: 'POST',
     body: JSON.stringify(body),
     signal: AbortSignal.timeout(15_000),

@@ -1,6 +1,7 @@
 // The sample application of the end-to-end tests, as it runs in its pods: it asks its sidecar once on request, or keeps asking and
 // remembers what it was told. It never decides anything itself.
 import { createServer } from 'node:http'
+import { Client, credentials } from '@grpc/grpc-js'
 import { createAuthorizerClient, isAllowance } from '../../../contracts/client.ts'
 
 interface Question {
@@ -44,6 +45,30 @@ async function ask({ token, proof, action, stored }: Question): Promise<Told> {
     outcome: isAllowance(decision) ? 'allow' : decision.diagnostic.reason,
     nonce: headers.find(({ name }) => name.toLowerCase() === 'dpop-nonce')?.value ?? '',
   }
+}
+
+interface Call {
+  readonly target: string
+  readonly method: string
+  // Base64.
+  readonly message: string
+}
+
+// Any call to any address that this container can reach; the answer in base64, or the number of the gRPC status.
+function call({
+  target,
+  method,
+  message,
+}: Call): Promise<{ readonly code: number; readonly answer: string }> {
+  const same = (bytes: Buffer): Buffer => bytes
+  const raw = new Client(target, credentials.createInsecure(), { 'grpc.enable_http_proxy': 0 })
+  const { promise, resolve } = Promise.withResolvers<{ code: number; answer: string }>()
+  const deadline = Date.now() + 5_000
+  raw.makeUnaryRequest(method, same, same, Buffer.from(message, 'base64'), { deadline }, (error, answer) => {
+    raw.close()
+    resolve({ code: error?.code ?? 0, answer: answer?.toString('base64') ?? '' })
+  })
+  return promise
 }
 
 interface Change {
@@ -123,6 +148,8 @@ async function answer(url: string, body: Record<string, unknown>): Promise<unkno
       streams.delete(name)
       return {}
     }
+    case '/call':
+      return call(body as unknown as Call)
     case '/env':
       return { names: Object.keys(process.env).sort(), values: process.env }
     default:
@@ -130,5 +157,5 @@ async function answer(url: string, body: Record<string, unknown>): Promise<unkno
   }
 }
 
-server.listen(8080, '0.0.0.0')
+server.listen(Number(process.env['PORT'] ?? 8080), '0.0.0.0')
 process.on('SIGTERM', () => server.close(() => process.exit(0)))
