@@ -61,3 +61,17 @@ test('the page can be followed: blocks for a shell, in order, and short', () => 
   )
   expect(asked.metadata.labels['portcullis.dev/inject']).toBe('enabled')
 })
+
+describe('the dashboard', () => {
+  test('is in nobody’s way unless it is asked for', async () => {
+    expect((await rendered()).filter(({ metadata }) => metadata.name === 'portcullis-dashboard')).toEqual([])
+  })
+
+  test('000-31: is found by its label, and comes as it is written', async () => {
+    const all = await rendered('--set', 'metrics.dashboard.enabled=true')
+    const { metadata, data } = named(all, 'ConfigMap', 'portcullis-dashboard')
+    expect(metadata.labels).toMatchObject({ grafana_dashboard: '1' })
+    const written = readFileSync(join(ROOT, 'charts/portcullis/dashboards/tokens.json'), 'utf8')
+    expect(JSON.parse(data['portcullis-tokens.json'])).toEqual(JSON.parse(written))
+  })
+})

@@ -29,7 +29,7 @@
         summary: >-
           A refresh token that was used before came again in {{ "{{ $labels.namespace }}" }}.
         description: >-
-          Two parties had it, and one of them had no right to it. Its family and its access tokens are revoked already; find out who was the other one. The log line refresh_replay has the fingerprints of both.
+          Two parties had it, and one of them had no right to it. Its family and its access tokens are revoked already; find out who was the other one.
     - alert: PortcullisIdTokenFailures
       expr: >-
         sum by (namespace, reason) (rate(id_token_validation_failure_total[5m])) > 0.1
