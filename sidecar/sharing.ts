@@ -64,11 +64,17 @@ export function createSharing(settings: RedisSettings | undefined, needs: Sharin
     { redis: kept, wall, sleep },
     { ...FAMILY_REDIS, keyPrefix, replicas },
   )
+  const replay = createSharedReplay(proofs, keyPrefix)
   return {
-    replay: createSharedReplay(proofs, keyPrefix),
+    replay,
     families,
     run: async (signal) =>
-      void (await Promise.all([proofs.run(signal), kept.run(signal), families.run(signal)])),
+      void (await Promise.all([
+        proofs.run(signal),
+        kept.run(signal),
+        families.run(signal),
+        replay.run(sleep, signal),
+      ])),
     missing: () => proofs.troubles().length + kept.troubles().length,
   }
 }

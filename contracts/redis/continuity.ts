@@ -23,7 +23,17 @@ export interface Continuity {
     how: How,
     signal: AbortSignal,
   ): Promise<Answer<Transaction>>
+  /**
+   * Looks into every part whenever a server was reached anew, until the signal aborts: so a gap begins, and ends, when the server came,
+   * and not when somebody first asks. `then` is called with each look, and says whether it has no more to do.
+   */
+  run(sleep: Sleep, signal: AbortSignal, then?: () => Promise<boolean>): Promise<void>
 }
+
+type Sleep = (ms: number, signal: AbortSignal) => Promise<void>
+
+/** Between two looks whether a server was replaced, milliseconds. */
+const LOOK_MS = 250
 
 export interface How {
   readonly durable?: { readonly replicas: number; readonly withinMs: number }
@@ -49,24 +59,43 @@ export function createContinuity(redis: Redis, { prefix, windowMs }: ContinuityP
     ]
     await redis.atomically({ key: key(tag, 'mark'), history }, commands, signal)
   }
+  const within: Continuity['within'] = async (tag, commands, { durable }, signal) => {
+    const mark = key(tag, 'mark')
+    const all: readonly Command[] = [['get', mark], ['exists', key(tag, 'gap')], ...commands]
+    const answer = await redis.atomically({ key: mark, ...(durable ? { durable } : {}) }, all, signal)
+    if (!answer.ok) {
+      // Somebody put another type there; it is overwritten like any wrong mark.
+      const history = answer.trouble === 'wrong_type' ? redis.history(mark) : undefined
+      if (history) await begin(tag, history, signal)
+      return answer
+    }
+    const [marked, gap, ...replies] = answer.reply.replies
+    const continuous = Buffer.isBuffer(marked) && marked.toString('latin1') === answer.server
+    if (!continuous) await begin(tag, answer.server, signal)
+    if (!continuous || gap !== 0) return { ok: false, trouble: 'gap', executed: 'unknown' }
+    return { ...answer, reply: { replies, replicas: answer.reply.replicas } }
+  }
+  const survey = async (signal: AbortSignal): Promise<boolean> => {
+    let complete = true
+    for (let part = 0; part < PARTS && !signal.aborted; part++) {
+      const answer = await within(String(part), [], {}, signal)
+      complete &&= answer.ok || answer.trouble === 'gap'
+    }
+    return complete
+  }
   return {
     tag: (digest) => String((digest[0] ?? 0) % PARTS),
     key,
-    async within(tag, commands, { durable }, signal) {
-      const mark = key(tag, 'mark')
-      const all: readonly Command[] = [['get', mark], ['exists', key(tag, 'gap')], ...commands]
-      const answer = await redis.atomically({ key: mark, ...(durable ? { durable } : {}) }, all, signal)
-      if (!answer.ok) {
-        // Somebody put another type there; it is overwritten like any wrong mark.
-        const history = answer.trouble === 'wrong_type' ? redis.history(mark) : undefined
-        if (history) await begin(tag, history, signal)
-        return answer
+    within,
+    async run(sleep, signal, then = async () => true) {
+      let seen = -1
+      while (!signal.aborted) {
+        await sleep(LOOK_MS, signal).catch(() => undefined)
+        const connections = redis.connections()
+        if (connections === seen || signal.aborted) continue
+        const done = await then()
+        if ((await survey(signal)) && done) seen = connections
       }
-      const [marked, gap, ...replies] = answer.reply.replies
-      const continuous = Buffer.isBuffer(marked) && marked.toString('latin1') === answer.server
-      if (!continuous) await begin(tag, answer.server, signal)
-      if (!continuous || gap !== 0) return { ok: false, trouble: 'gap', executed: 'unknown' }
-      return { ...answer, reply: { replies, replicas: answer.reply.replicas } }
     },
   }
 }

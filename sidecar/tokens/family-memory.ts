@@ -29,7 +29,9 @@ export function createFamilyMemory(now: () => number, most = MOST_FAMILIES): Fam
   return {
     async create(family, { token, issued, facts, expiresAtMs }) {
       const name = nameOf(family)
-      if (live(name)) return 'exists'
+      const before = live(name)
+      // The same question again: its first answer may have been lost.
+      if (before) return before.tokens.get(nameOf(token))?.issued && !before.ended ? 'created' : 'exists'
       if (full()) return 'full'
       families.set(name, {
         facts,

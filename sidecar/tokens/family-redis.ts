@@ -28,8 +28,6 @@ export interface SharedFamilies extends FamilyStore {
 
 /** How long replicas are waited for. Redis looks after such waits ten times a second only. */
 const WAIT_MS = 100
-/** Between two looks whether a server was replaced. */
-const LOOK_MS = 250
 /** An ended family is remembered for as long as a family may live. */
 const MOST_LIFE_MS = 400 * 24 * 3_600_000
 
@@ -52,7 +50,7 @@ interface SharedNeeds {
 export function createSharedFamilies(needs: SharedNeeds, plan: FamilyRedisPlan): SharedFamilies {
   const { redis, wall, sleep } = needs
   const kept = createKept(redis, plan, wall)
-  const { place, transact, end, journal } = kept
+  const { continuity, place, transact, anyway, end, journal } = kept
   return {
     async create(family, { token, issued, facts, expiresAtMs }, signal) {
       const { key } = place(family)
@@ -62,9 +60,9 @@ export function createSharedFamilies(needs: SharedNeeds, plan: FamilyRedisPlan):
         ['hsetnx', key, field('i', token), issued],
         ['pexpireat', key, expiresAtMs, 'NX'],
       ]
-      const replies = await transact(family, commands, 'write', signal)
-      if (!replies) return 'unavailable'
-      return replies[0] === 1 && replies[1] === undefined ? 'created' : 'exists'
+      // Whatever was forgotten, a family that begins now is not among it.
+      const replies = await anyway(family, commands, signal)
+      return replies ? begunBy(replies) : 'unavailable'
     },
     async find(family, token, signal) {
       const { key } = place(family)
@@ -86,20 +84,16 @@ export function createSharedFamilies(needs: SharedNeeds, plan: FamilyRedisPlan):
       return replies ? takenFrom(replies, token, parent) : 'unavailable'
     },
     end,
-    async run(signal) {
-      let seen = -1
-      while (!signal.aborted) {
-        await sleep(LOOK_MS, signal).catch(() => undefined)
-        const connections = redis.connections()
-        if (connections === seen) continue
-        const cut = journal.cutOff((family) => redis.history(place(family).key))
-        for (const family of cut) {
+    run: (signal) =>
+      continuity.run(sleep, signal, async () => {
+        let complete = true
+        for (const family of journal.cutOff((one) => redis.history(place(one).key))) {
           const ended = await end(family, 'gap', wall() + MOST_LIFE_MS, signal)
           if (ended === 'ended') journal.settled(family)
+          else complete = false
         }
-        if (cut.length === 0) seen = connections
-      }
-    },
+        return complete
+      }),
   }
 }
 
@@ -117,7 +111,16 @@ function createKept(redis: Redis, plan: FamilyRedisPlan, wall: () => number) {
     const confirmed = answer.ok && answer.reply.replicas >= plan.replicas
     journal.changed(family, answer.ok ? answer.server : before, confirmed)
   }
+  // Beginnings and ends may be told at any time, also into a gap: they take nothing for granted.
+  const anyway = async (family: Buffer, commands: readonly Command[], signal: AbortSignal) => {
+    const { key, mark } = place(family)
+    const before = redis.history(key)
+    const answer = await redis.atomically({ key: mark, durable }, commands, signal)
+    note(family, before, answer)
+    return answer.ok ? answer.reply.replies : undefined
+  }
   return {
+    continuity,
     place,
     journal,
     async transact(
@@ -132,19 +135,21 @@ function createKept(redis: Redis, plan: FamilyRedisPlan, wall: () => number) {
       if (kind === 'write') note(family, before, answer)
       return answer.ok ? answer.reply.replies : undefined
     },
-    // An end may be told at any time, also into a gap: it takes nothing for granted.
+    anyway,
     async end(family: Buffer, why: EndedWhy, untilMs: number, signal: AbortSignal) {
-      const { key, mark } = place(family)
-      const before = redis.history(key)
+      const { key } = place(family)
       const commands: readonly Command[] = [
         ['hsetnx', key, 'x', why],
         ['pexpireat', key, untilMs, 'NX'],
       ]
-      const answer = await redis.atomically({ key: mark, durable }, commands, signal)
-      note(family, before, answer)
-      return answer.ok ? ('ended' as const) : ('unavailable' as const)
+      return (await anyway(family, commands, signal)) ? ('ended' as const) : ('unavailable' as const)
     },
   }
+}
+
+// Facts and token are both there already: the same question came again, its first answer may have been lost.
+function begunBy([facts, ended, token]: readonly Reply[]): 'created' | 'exists' {
+  return facts === token && ended === undefined ? 'created' : 'exists'
 }
 
 function field(kind: 'i' | 'u', token: Buffer): Buffer {

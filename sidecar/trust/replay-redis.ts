@@ -1,9 +1,12 @@
 import { createContinuity } from '../../contracts/redis/continuity.ts'
 import type { Trouble } from '../../contracts/redis/trouble.ts'
 import type { Redis } from '../../contracts/redis.ts'
+import type { Sleep } from '../ports.ts'
 import { REPLAY_LIMITS, type Replay, type Spent } from './replay.ts'
 
 export interface SharedReplay extends Replay {
+  /** Looks for gaps whenever Redis was reached anew, until the signal aborts. */
+  run(sleep: Sleep, signal: AbortSignal): Promise<void>
   /** Answers so far; `unavailable` by trouble. */
   counts(): {
     readonly fresh: number
@@ -57,6 +60,7 @@ export function createSharedReplay(
       seen++
       return 'seen'
     },
+    run: (sleep, signal) => continuity.run(sleep, signal),
     counts: () => ({ fresh, seen, unavailable }),
   }
 }

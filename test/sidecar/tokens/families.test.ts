@@ -62,6 +62,11 @@ describe('a family that is used as it should be', () => {
     const { guard } = await begun()
     expect(await register(guard, 'grant', newToken())).toBe('exists')
   })
+  test('who lost the answer may register again with the same token', async () => {
+    const { guard, first } = await begun()
+    expect(await register(guard, 'grant', first)).toBe('created')
+    expect(await rotate(guard, 'grant', first)).toBe('rotated')
+  })
 })
 
 describe('a used token comes again', () => {

@@ -817,7 +817,10 @@ export const RevokeResponse: MessageFns<RevokeResponse> = {
  */
 export type RefreshFamiliesService = typeof RefreshFamiliesService;
 export const RefreshFamiliesService = {
-  /** Begins a family with its first refresh token. ALREADY_EXISTS for a family that is known, ended ones included. */
+  /**
+   * Begins a family with its first refresh token. ALREADY_EXISTS for a family that is known, ended ones included, with another first token.
+   * After UNAVAILABLE ask the same again.
+   */
   register: {
     path: "/portcullis.tokens.v1.RefreshFamilies/Register" as const,
     requestStream: false as const,
@@ -829,7 +832,8 @@ export const RefreshFamiliesService = {
   },
   /**
    * Exchanges the presented refresh token for the next one, once.
-   * UNAVAILABLE when nobody can tell (the store is away, or its memory may have gaps): answer 503, and never treat it as a yes or a no.
+   * UNAVAILABLE when nobody can tell (the store is away, or its memory may have gaps): ask the same again, with the same `next`, or answer 503;
+   * never treat it as a yes or a no. The same question again has the same answer.
    */
   rotate: {
     path: "/portcullis.tokens.v1.RefreshFamilies/Rotate" as const,
@@ -853,11 +857,15 @@ export const RefreshFamiliesService = {
 } as const;
 
 export interface RefreshFamiliesServer extends UntypedServiceImplementation {
-  /** Begins a family with its first refresh token. ALREADY_EXISTS for a family that is known, ended ones included. */
+  /**
+   * Begins a family with its first refresh token. ALREADY_EXISTS for a family that is known, ended ones included, with another first token.
+   * After UNAVAILABLE ask the same again.
+   */
   register: handleUnaryCall<RegisterRequest, RegisterResponse>;
   /**
    * Exchanges the presented refresh token for the next one, once.
-   * UNAVAILABLE when nobody can tell (the store is away, or its memory may have gaps): answer 503, and never treat it as a yes or a no.
+   * UNAVAILABLE when nobody can tell (the store is away, or its memory may have gaps): ask the same again, with the same `next`, or answer 503;
+   * never treat it as a yes or a no. The same question again has the same answer.
    */
   rotate: handleUnaryCall<RotateRequest, RotateResponse>;
   /** Ends a family. Whoever presents one of its tokens later is refused as `REFUSAL_REASON_REVOKED`. */
