@@ -118,8 +118,8 @@ export function guardOver({ redis }: Link, over: Partial<FamilyRedisPlan> = {}):
   const life = new AbortController()
   const sleep = (ms: number, signal: AbortSignal) => delay(ms, undefined, { signal })
   let running: Promise<void> = Promise.resolve()
-  const guard = createGuard((wall) => {
-    const families = createSharedFamilies({ redis, wall, sleep }, plan)
+  const guard = createGuard(() => {
+    const families = createSharedFamilies({ redis, wall: Date.now, sleep }, plan)
     running = families.run(life.signal)
     return families
   }, Date.now())
