@@ -237,6 +237,15 @@ export function adviseOnPolicy({ spec }: AccessPolicy, { sameAudience, notAsked 
           },
         ]
       : []),
+    ...(isResource(spec.audience)
+      ? []
+      : [
+          {
+            code: 'AudienceNotResource',
+            message:
+              'spec.audience: is no absolute URI without fragment, so no client can ask for it with a resource indicator (RFC 8707 section 2); take the URL of the service',
+          },
+        ]),
     ...(proofs && spec.tokens?.externalBaseURL === undefined
       ? [
           {
@@ -255,4 +264,8 @@ export function adviseOnPolicy({ spec }: AccessPolicy, { sameAudience, notAsked 
         ]
       : []),
   ])
+}
+
+function isResource(audience: string): boolean {
+  return URL.canParse(audience) && !audience.includes('#')
 }

@@ -90,6 +90,7 @@ test('the terms of an issuer become the message of an operator', () => {
   }
   expect(configOf(issuer(change)).trust.issuers[0]?.terms).toEqual({
     legacyTypUntilMs: Date.UTC(2027, 0, 31),
+    client: true,
     firstPartyClients: ['web', 'ops'],
     introspection: {
       endpoint: {

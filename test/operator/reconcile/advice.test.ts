@@ -191,6 +191,18 @@ describe('AccessPolicy', () => {
     )
   })
 
+  test.each<readonly [string, boolean]>([
+    ['https://api.example', true],
+    ['https://api.example/a?b', true],
+    ['urn:example:api', true],
+    ['orders', false],
+    ['/orders', false],
+    ['https://api.example/#', false],
+    ['https://api.example/#a', false],
+  ])('R1: the audience %s can be asked for as a resource: %s', (audience, can) => {
+    expect(policyCodes({ audience })).toEqual(can ? [] : ['AudienceNotResource'])
+  })
+
   test('003-01: proofs that are asked for and cannot be checked', () => {
     expect(policyCodes(route({ senderConstraints: ['DPoP'] }))).toEqual(['ProofsNotCheckable'])
     expect(policyCodes(route({ senderConstraints: ['MTLS'] }))).toEqual([])

@@ -117,7 +117,7 @@ describe('A6: a rule asks for more than the route', () => {
   })
 })
 
-describe('E3: only the current actor counts', () => {
+describe('E3, E4: the policy sees who acts, and only the current actor counts', () => {
   const by = (...chain: readonly string[]) =>
     chain.reduceRight<Members | undefined>(
       (inner, sub) => ({ sub, ...(inner ? { act: inner } : {}) }),
