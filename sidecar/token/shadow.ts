@@ -1,4 +1,4 @@
-import type { createLocalJWKSet } from 'jose'
+import type { createLocalJWKSet as CreateLocalJwkSet } from 'jose/jwks/local'
 import type { Random, Sleep } from '../ports.ts'
 import type { Moment } from '../request.ts'
 import type { Issuer, KeySet } from '../trust/snapshot.ts'
@@ -67,15 +67,16 @@ export function createShadow(needs: ShadowNeeds): (inquiry: Inquiry, proof: Proo
 }
 
 function createReference(): (sample: Sample) => Promise<boolean> {
-  const sets = new WeakMap<Buffer, ReturnType<typeof createLocalJWKSet>>()
+  const sets = new WeakMap<Buffer, ReturnType<typeof CreateLocalJwkSet>>()
   return async (sample) => {
-    // Loaded with the first sample: a sidecar whose callers never come twice does not pay for it.
-    const jose = await import('jose')
+    // Loaded with the first sample, and these two parts alone (5 MB): a sidecar whose callers never come twice does not pay for it.
+    const { compactVerify } = await import('jose/jws/compact/verify')
+    const { createLocalJWKSet } = await import('jose/jwks/local')
     const { keys, algorithms } = sample.issuer
-    const find = sets.get(keys.document) ?? jose.createLocalJWKSet(readSet(keys))
+    const find = sets.get(keys.document) ?? createLocalJWKSet(readSet(keys))
     sets.set(keys.document, find)
     const names = [...algorithms].flatMap((name) => (name === 'Ed25519' ? [name, 'EdDSA'] : [name]))
-    const { payload } = await jose.compactVerify(sample.token, find, { algorithms: names })
+    const { payload } = await compactVerify(sample.token, find, { algorithms: names })
     return Buffer.from(payload).toString() === sample.claimsJson && areFine(sample)
   }
 }
