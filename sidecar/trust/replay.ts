@@ -28,7 +28,7 @@ const PARTS = 8
 
 /**
  * Memory of this process. Never forgets an entry that may still matter: at `entries` it answers `unavailable` until time has
- * freed room. About 70 bytes an entry.
+ * freed room. About 50 bytes an entry.
  */
 export function createReplayMemory(now: Monotonic, entries: number = REPLAY_LIMITS.entries): LocalReplay {
   const partMs = REPLAY_LIMITS.ttlMs / PARTS

@@ -36,7 +36,7 @@ describe('contracts', () => {
   test('a removed field would be found', () => {
     const copy = copyOfContracts('broken')
     const path = join(copy, 'portcullis/authorizer/v1/authorizer.proto')
-    writeFileSync(path, readFileSync(path, 'utf8').replace('string decision_id = 10;', ''))
+    writeFileSync(path, readFileSync(path, 'utf8').replaceAll('string decision_id = 10;', ''))
     const found = buf(copy, 'breaking', '--against', 'baseline.binpb')
     expect(found.code).not.toBe(0)
     expect(found.text).toContain('decision_id')

@@ -376,7 +376,11 @@ export interface CheckRequest {
   resource:
     | Resource
     | undefined;
-  /** DER of the client certificate of the TLS connection the request came on, when there was one. At most 8 KiB. */
+  /**
+   * DER of the client certificate of the TLS connection the request came on, when there was one. At most 8 KiB. It may be one that nobody
+   * vouches for (RFC 8705 section 2.2), unless a header beside it says what a proxy saw: send such a header only when your TLS has verified the
+   * chain of this certificate, because by its name alone it is known here whether that proxy is trusted.
+   */
   peerCertificate: Buffer;
   /** How long the caller waits, in milliseconds; 0 means that only `grpc-timeout` counts. */
   timeoutMs: number;
