@@ -8,18 +8,23 @@ import {
   type SubscribeRequest,
   type SubscribeResponse,
 } from '../../../contracts/gen/portcullis/feed/v1/feed.ts'
+import { AppendOutcome } from '../../../contracts/gen/portcullis/fleet/v1/fleet.ts'
 import type { TrustBundle } from '../../../contracts/gen/portcullis/identity/v1/identity.ts'
 import type { PublisherPorts } from '../../../operator/publish/settings.ts'
 import type { Cluster, StoredBundle } from '../../../operator/state/cluster.ts'
 import { EMPTY_TABLE, raise } from '../../../operator/state/generations.ts'
 import { append, EMPTY_LOG, merge, type RevocationLog } from '../../../operator/state/revocation-log.ts'
+import { changesFor } from '../../../operator/state/revocation-made.ts'
 import { readBundle } from '../../../sidecar/feed/bundle-files.ts'
 import { createOperatorFeed } from '../../../sidecar/feed/operator.ts'
+import { denyFirst } from '../../../sidecar/trust/local-revocations.ts'
+import { createRevocations } from '../../../sidecar/trust/revocations.ts'
 import { jwksOf, type SigningKey, signingKey } from '../../fixtures/keys.ts'
 import { POLICY } from '../../fixtures/pipeline.ts'
 import { ISSUER } from '../../fixtures/tokens.ts'
 import { INVOICES, policyMessage } from '../../sidecar/trust/beliefs.ts'
 import { openFed, SIGNER } from '../../sidecar/trust/fed-world.ts'
+import { caller } from '../../sidecar/trust/revocation-world.ts'
 import { keys, put, shop, tokenIssuer, uidOf } from '../state/objects.ts'
 import { eventually, openStage, podId, sleep, trustBundle, worldOf } from './stage.ts'
 
@@ -231,4 +236,70 @@ test('an operator that forgot is taught by a real sidecar, which goes on with ev
   expect(before.fed.revocations.head).toBe(world.log.head)
   expect(before.fed.revocations.size).toBe(2)
   await after[Symbol.asyncDispose]()
+})
+
+test('000-17, 004-24: what one sidecar revokes is in the log when it is told so, and every other one denies it', async () => {
+  let publish = (_entries: readonly Revocation[]): void => undefined
+  await using both = await openBoth({
+    append: async ({ entries, podUid }) => {
+      expect(podUid).toBe(uidOf('shop/a'))
+      publish(entries)
+      return { outcome: AppendOutcome.APPEND_OUTCOME_STORED, why: '' }
+    },
+  })
+  const { stage, fed, feed, signal } = both
+  let world = worldOf({ cluster: clusterOf(INVOICES, [KEY]), trust: TRUST, blobs })
+  publish = (entries) => {
+    const appended = append(world.log, changesFor(world.log, entries))
+    if (!appended.ok) throw new Error(appended.why)
+    world = { ...world, log: appended.log }
+    stage.publisher.update(world)
+  }
+  stage.publisher.update(world)
+  await eventually(() => stage.publisher.states()[0]?.generation === 1, 'served')
+  const sourceOf = (issuer: string) => fed.store.installed()?.issuers.get(issuer)?.source
+  const deny = denyFirst(fed.local, sourceOf, feed.revoke)
+  const session = { kind: 'sid', value: 's-1', issuedBeforeMs: 0, expiresAtMs: Date.now() + 60_000 } as const
+  expect(await deny({ ...session, issuer: ISSUER }, Date.now(), signal)).toBe('stored')
+  await eventually(() => fed.revocations.head === 1, 'it comes back')
+  // Kept under the same id, so that it is one entry wherever it came from.
+  const [told] = [...fed.believe.recall()].flatMap(({ entries }) => entries)
+  expect(told?.id).toBe([...world.log.live.keys()][0])
+  expect(await deny({ ...session, issuer: 'https://other.example' }, Date.now(), signal)).toBe('refused')
+})
+
+test('what was made by machines comes back after a restore, although no sidecar has kept its text', async () => {
+  const cluster = clusterOf(INVOICES, [KEY])
+  await using before = await openBoth()
+  const session: Revocation = { ...entry('x'), id: '', subject: { $case: 'sid', sid: 's-1' } }
+  const full = append(EMPTY_LOG, changesFor(EMPTY_LOG, [session]))
+  if (!full.ok) throw new Error(full.why)
+  before.stage.publisher.update(worldOf({ cluster, trust: TRUST, blobs, log: full.log }))
+  await eventually(() => before.fed.revocations.head === 1, 'known')
+
+  let world = worldOf({ cluster, trust: TRUST, blobs })
+  await using after = await openStage({
+    config: { heartbeatMs: 100 },
+    ports: {
+      recalled: async ({ revocationHead, generation, entries }) => {
+        const merged = merge(world.log, [{ head: revocationHead, entries }])
+        if (!merged.ok) return merged.why
+        world = { ...world, log: merged.log, table: raise(world.table, generation) }
+        after.publisher.update(world)
+        return undefined
+      },
+    },
+  })
+  after.publisher.update(world)
+  before.redirect(after.port)
+  before.stage.stop()
+  await eventually(() => world.log.live.size === 1, 'taken back')
+  expect([...world.log.live.keys()]).toEqual([...full.log.live.keys()])
+  // A sidecar that begins now is told by fingerprint, and denies the session by its name.
+  const fresh = createRevocations()
+  const entries = [...world.log.live.values()].map((one) => one.entry)
+  expect(fresh.apply({ base: 0, head: 1, entries, removed: [] })).toEqual([])
+  const who = caller({ issuer: ISSUER })
+  expect(fresh.against(who, { source: 'shop/idp', sid: 's-1' }, Date.now())).toBe('revoked_sid')
+  expect(fresh.against(who, { source: 'shop/idp', sid: 's-2' }, Date.now())).toBeUndefined()
 })
