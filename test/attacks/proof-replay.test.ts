@@ -3,7 +3,7 @@ import { ClientKind } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
 import { forgeProof } from '../fixtures/proofs.ts'
 import { AT_S, tokenOf } from './arena.ts'
 import { BOUND, type Call, openDpopArena } from './dpop-arena.ts'
-import { nonceOf, openReplicas, openStore } from './replicas.ts'
+import { nonceOf, openReplicas, openStore, type Store } from './replicas.ts'
 
 const token = tokenOf(BOUND)
 /** One proof on the wire, which whoever saw it can send again. */
@@ -103,6 +103,26 @@ describe('attack 54: a proof that is sent again, to another replica', () => {
       'dpop_replay',
       'dpop_nonce_invalid',
     ])
+  })
+
+  test('attack 54: a store that only one of them has lost lets nothing through twice', async () => {
+    const store = openStore()
+    const cut: Store = { ...store, lost: true, spend: store.spend }
+    const clock = AT_S * 1000
+    const open = (shared: Store) =>
+      openDpopArena({ now: () => clock, replica: { alone: false, shared, now: () => 0 } })
+    const [connected, severed] = [await open(store), await open(cut)]
+    const plain = captured()
+    expect([await connected.verdict(plain), await severed.verdict(plain)]).toEqual([
+      'allow',
+      'dpop_nonce_required',
+    ])
+    const nonced = captured({ nonce: await nonceOf(severed) })
+    expect([
+      await severed.verdict(nonced),
+      await connected.verdict(nonced),
+      await severed.verdict(nonced),
+    ]).toEqual(['allow', 'dpop_nonce_invalid', 'dpop_replay'])
   })
 
   test('attack 54: a proof with a nonce that was used while the store was there is known when it is lost', async () => {
