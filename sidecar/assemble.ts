@@ -160,6 +160,7 @@ function possessionOf(
     shared,
     // An injected sidecar has siblings in the other pods, and a proof that one has seen the others have not.
     alone: identity === undefined,
+    ownId: identity ? () => identity.client()?.spiffeId : () => '',
     bornAt: wall(),
     now: monotonic,
   })

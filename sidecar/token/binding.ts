@@ -22,6 +22,9 @@ export interface Asked {
   readonly at: Moment
 }
 
+/** The SPIFFE ID of this workload; empty where workloads have none, `undefined` while it has not been issued. */
+export type OwnId = () => string | undefined
+
 export type Bind = (token: VerifiedToken, presented: Presented, asked: Asked) => BoundToken | Denial
 
 /**
@@ -29,11 +32,11 @@ export type Bind = (token: VerifiedToken, presented: Presented, asked: Asked) =>
  * and so is one whose constraint we do not know, or which has two. Accepting either as a bearer token would undo the constraint
  * (RFC 9449 section 7.2, RFC 8705 section 3). A proof beside a token that is bound to nothing proves nothing and is not read.
  */
-export function createBind(checkProof: CheckProof): Bind {
+export function createBind(checkProof: CheckProof, ownId: OwnId): Bind {
   return (token, presented, asked) => {
     const method = methodOf(token.claims['cnf'])
     if (method === undefined) return deny('cnf_unknown')
-    return BINDINGS[method](token, presented, { ...asked, checkProof })
+    return BINDINGS[method](token, presented, { ...asked, checkProof, ownId })
   }
 }
 
@@ -57,6 +60,7 @@ function isMembers(value: Json | undefined): value is { readonly [name: string]:
 
 interface Means extends Asked {
   readonly checkProof: CheckProof
+  readonly ownId: OwnId
 }
 
 const BINDINGS: Readonly<
@@ -74,9 +78,11 @@ const BINDINGS: Readonly<
     const checked = checkProof(proof, { request, edge: trust.tokens.edge, token: bytes, jkt, at })
     return denied(checked) ? checked : made({ token, proof: checked })
   },
-  'x5t#S256'(token, presented, { request, trust }) {
+  'x5t#S256'(token, presented, { request, trust, ownId }) {
     const thumbprint = confirmation(token, 'x5t#S256')
-    const wrong = wrongCertificate(thumbprint, presented, request, trust.tokens.edge)
+    const { edge } = trust.tokens
+    const hops = edge.ownId === '' ? { ...edge, ownId: ownId() } : edge
+    const wrong = wrongCertificate(thumbprint, presented, request, hops)
     if (wrong) return deny(wrong)
     // RFC 8705 section 3: such a token is a bearer token to HTTP.
     if (presented.scheme === 'dpop' || typedDpop(token)) return deny('cnf_scheme_mismatch')

@@ -8,6 +8,9 @@ import type { Presented } from './credentials.ts'
 import { timingSafeEqualText } from './nonce.ts'
 import { readXfcc } from './xfcc.ts'
 
+/** Whose word counts, and whom it must have been given to: empty for anybody, `undefined` while we do not know who we are. */
+export type Hops = Pick<Edge, 'certificateHeader' | 'trustedHops'> & { readonly ownId: string | undefined }
+
 /**
  * Why the caller has not shown the certificate that the token is bound to (RFC 8705 section 3.1), if it has not. What counts is the
  * certificate of the connection itself, which needs no chain (section 6.2); where that is the SVID of a proxy that the configuration
@@ -17,7 +20,7 @@ export function wrongCertificate(
   thumbprint: unknown,
   { certificates }: Pick<Presented, 'certificates'>,
   { peerCertificate }: Pick<CheckRequest, 'peerCertificate'>,
-  edge: Edge,
+  edge: Hops,
 ): Reason | undefined {
   if (!peerCertificate) return certificates.length > 0 ? 'mtls_untrusted_hop' : 'mtls_missing'
   // Never the proxy's own certificate: whatever passes through it would then be sent by whoever owns a token bound to the proxy.
@@ -35,7 +38,7 @@ export function wrongCertificate(
 const WORDS: Readonly<
   Record<
     Exclude<Edge['certificateHeader'], 'none'>,
-    (lines: Presented['certificates'], edge: Edge) => HeaderWord
+    (lines: Presented['certificates'], edge: Hops) => HeaderWord
   >
 > = {
   xfcc: (lines, { ownId }) => readXfcc(linesOf(lines, 'x-forwarded-client-cert'), ownId),
@@ -61,7 +64,7 @@ function matches(thumbprint: unknown, digest: Buffer): boolean {
  * Whether the certificate of the connection names a trusted proxy, and nobody else. That its chain is good, the application's TLS has
  * checked: only the leaf is known here, and fromHttp of the client library hands on what a proxy says only where it has.
  */
-function isTrustedHop(peer: Uint8Array, { trustedHops }: Edge): boolean {
+function isTrustedHop(peer: Uint8Array, { trustedHops }: Hops): boolean {
   try {
     const [uri, second] = urisOf(readCertificate(peer))
     return uri !== undefined && second === undefined && trustedHops.has(uri)

@@ -1,7 +1,7 @@
 import type { Monotonic } from '../ports.ts'
 import type { Moment } from '../request.ts'
 import type { LocalReplay, Replay } from '../trust/replay.ts'
-import { type Bind, createBind } from './binding.ts'
+import { type Bind, createBind, type OwnId } from './binding.ts'
 import { createProofCheck } from './dpop.ts'
 import { createNonces } from './nonce.ts'
 import { createProofKeys } from './proof-keys.ts'
@@ -15,6 +15,7 @@ export interface PossessionNeeds {
   readonly shared: Replay | undefined
   /** Whether there is no other replica. */
   readonly alone: boolean
+  readonly ownId: OwnId
   /** When this process began. */
   readonly bornAt: Moment
   readonly now: Monotonic
@@ -32,5 +33,5 @@ export function createPossession(needs: PossessionNeeds): Possession {
   const nonces = createNonces(needs.secret)
   const { spend, demandsNonce, replayState } = createSpending(needs)
   const checkProof = createProofCheck({ keys: createProofKeys(), nonces, demandsNonce })
-  return { bind: createBind(checkProof), spend, nonce: nonces.fresh, replayState }
+  return { bind: createBind(checkProof, needs.ownId), spend, nonce: nonces.fresh, replayState }
 }

@@ -10,14 +10,15 @@ interface Element {
 /**
  * Reads X-Forwarded-Client-Cert as Envoy writes it: elements between commas, the last by the proxy next to us, each of pairs between
  * semicolons, values with commas, semicolons, equals signs or blanks in quotes. The whole line must be well-formed, because whoever
- * reads a broken one guesses where an element ends. `ownId`, if it is not empty, is whom the proxy must have spoken to.
+ * reads a broken one guesses where an element ends. `ownId` is whom the proxy must have spoken to: empty for
+ * anybody, `undefined` while that is not known.
  */
-export function readXfcc(lines: readonly string[], ownId: string): HeaderWord {
+export function readXfcc(lines: readonly string[], ownId: string | undefined): HeaderWord {
   const [line, second] = lines
   if (line === undefined) return 'absent'
   const last = second === undefined ? lastElement(line) : undefined
   if (!last || last.by.length > 1) return 'malformed'
-  if (ownId !== '' && last.by[0] !== ownId) return 'for another'
+  if (ownId === undefined || (ownId !== '' && last.by[0] !== ownId)) return 'for another'
   const stated = last.hash === undefined ? undefined : hashOf(last.hash)
   const shown = last.cert === undefined ? undefined : certificateOf(last.cert)
   if (stated === 'malformed' || shown === 'malformed') return 'malformed'

@@ -44,6 +44,14 @@ const rules = (certificateHeader: CertificateHeader, ownId = OWN) => ({
 const direct = await openDpopArena()
 const behind = await openDpopArena(rules(CertificateHeader.CERTIFICATE_HEADER_XFCC))
 const anonymous = await openDpopArena(rules(CertificateHeader.CERTIFICATE_HEADER_XFCC, ''))
+const itself = await openDpopArena({
+  ...rules(CertificateHeader.CERTIFICATE_HEADER_XFCC, ''),
+  replica: { ownId: () => OWN },
+})
+const unnamed = await openDpopArena({
+  ...rules(CertificateHeader.CERTIFICATE_HEADER_XFCC, ''),
+  replica: { ownId: () => undefined },
+})
 const standard = await openDpopArena(rules(CertificateHeader.CERTIFICATE_HEADER_CLIENT_CERT))
 
 function judges(arena: typeof direct, rows: readonly (readonly [claim: string, call: Call, want: string])[]) {
@@ -169,6 +177,17 @@ describe('what a trusted proxy says in X-Forwarded-Client-Cert', () => {
       call(hop.der, xfcc(`Hash=${hex(client.der)}`)),
       'allow',
     ],
+  ])
+  judges(itself, [
+    ['X4: where it is not configured it is the name of the workload', call(hop.der, xfcc(SENT)), 'allow'],
+    [
+      "X4: and nobody else's",
+      call(hop.der, xfcc(`By=${EDGE};Hash=${hex(client.der)}`)),
+      'mtls_untrusted_hop',
+    ],
+  ])
+  judges(unnamed, [
+    ["X4: and while the workload has no name yet, nobody's", call(hop.der, xfcc(SENT)), 'mtls_untrusted_hop'],
   ])
   test('X5: a header that nobody asked for changes nothing for a token that is bound to nothing', async () => {
     const plain: Call = { token: {}, scheme: 'Bearer', proof: undefined, headers: [xfcc('broken"')] }
