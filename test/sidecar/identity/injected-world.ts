@@ -1,5 +1,6 @@
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Snapshot } from '../../../contracts/gen/portcullis/feed/v1/feed.ts'
 import { signingKey } from '../../fixtures/keys.ts'
 import { type Child, type Exit, forget, startNode, tempDirectory, until } from '../../fixtures/process.ts'
 import { ROOT } from '../../fixtures/sidecar.ts'
@@ -16,6 +17,8 @@ export interface InjectedSidecar extends AsyncDisposable {
   readonly feed: OperatorFeedServer
   readonly checkSocket: string
   readonly workloadSocket: string
+  /** Only with `--credentials On`. */
+  readonly credentialsSocket: string
   /** Where it keeps roots. */
   readonly anchorsFile: string
   readonly pid: number
@@ -40,6 +43,8 @@ export interface InjectedPlan {
   readonly args?: readonly string[]
   readonly more?: readonly string[]
   readonly env?: Readonly<Record<string, string>>
+  /** What the operator tells, changed. */
+  readonly tell?: (snapshot: Snapshot) => Snapshot
   /** The sources unless told otherwise. */
   readonly mainFile?: string
   readonly nodeOptions?: readonly string[]
@@ -52,12 +57,18 @@ export async function startInjected(plan: InjectedPlan = {}): Promise<InjectedSi
     svidTtlMs: plan.svidTtlMs ?? 3_600_000,
     bundle: { ...world.script.bundle, bundleKeys: [SIGNER.key] },
   })
-  const snapshot = fedSnapshot(1, [{ keys: [signingKey()] }])
+  const usual = fedSnapshot(1, [{ keys: [signingKey()] }])
+  const snapshot = plan.tell?.(usual) ?? usual
   const told = { bundle: world.script.bundle, snapshot, files: INVOICES }
   const operator = `spiffe://${TRUST_DOMAIN}/portcullis/operator/control/c-1`
   const feed = await openOperatorFeed(told, await serverCredential(world.authority, operator))
   const directory = tempDirectory('injected')
-  for (const mount of ['run/portcullis', 'run/spiffe', 'var/run/secrets/portcullis']) {
+  for (const mount of [
+    'run/portcullis',
+    'run/portcullis-credentials',
+    'run/spiffe',
+    'var/run/secrets/portcullis',
+  ]) {
     mkdirSync(join(directory, mount), { recursive: true })
     // As the kubelet makes an emptyDir.
     chmodSync(join(directory, mount), 0o777)
@@ -130,6 +141,7 @@ function injectedOver({ start, world, feed, directory, lines }: Started): Inject
     world,
     feed,
     checkSocket: join(directory, 'run/portcullis/check.sock'),
+    credentialsSocket: join(directory, 'run/portcullis-credentials/credentials.sock'),
     workloadSocket: join(directory, 'run/spiffe/workload.sock'),
     anchorsFile: join(directory, 'run/portcullis/anchors.pem'),
     get pid() {
