@@ -104,13 +104,14 @@ function optionsFor({
   }
 }
 
+// A user without a password is one of `nopass`, behind a server that lets nobody connect without a certificate.
 async function admitted(
   connection: Connection,
   { username, password }: Credentials,
   signal: AbortSignal,
 ): Promise<Trouble | undefined> {
-  if (password === undefined) return undefined
-  const sent = await connection.send([['auth', ...(username ? [username] : []), password]], signal)
+  if (password === undefined && username === undefined) return undefined
+  const sent = await connection.send([['auth', ...(username ? [username] : []), password ?? '']], signal)
   if (!sent.ok) return sent.trouble
   return sent.replies[0] instanceof Buffer ? undefined : 'forbidden'
 }

@@ -38,6 +38,12 @@ test.each<readonly [change: Tree, path: string, what: string]>([
   [{ listen: undefined }, 'listen', REQUIRED],
   [listen({}), 'listen', REQUIRED],
   [listen('run/check.sock'), 'listen', 'expected a mapping'],
+  [listen({ unix: 'run/a', credentials: 'run/b' }), 'listen.credentials', 'needs a directory of its own'],
+  [
+    listen({ unix: 'run/a', credentials: `c/${'x'.repeat(120)}` }),
+    'listen.credentials',
+    'longer than 107 bytes',
+  ],
   [listen({ unix: 7 }), 'listen.unix', 'must be text'],
   [listen({ unix: '/x'.repeat(60) }), 'listen.unix', 'longer than 107 bytes, which the kernel cannot bind'],
   [listen({ unix: 'a', mode: 660 }), 'listen.mode', 'must be an octal file mode in quotes'],
