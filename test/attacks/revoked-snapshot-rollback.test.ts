@@ -21,7 +21,7 @@ async function afterRotation() {
   return arena
 }
 
-describe('yesterday’s snapshot', () => {
+describe('attack 79: yesterday’s snapshot', () => {
   test.each<readonly [what: string, snapshot: Snapshot]>([
     ['of an older generation', fedSnapshot(5, [STATED])],
     ['under today’s generation', fedSnapshot(8, [STATED])],

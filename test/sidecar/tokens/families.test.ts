@@ -20,7 +20,7 @@ async function begun(binding?: Buffer): Promise<{ readonly guard: Guard; readonl
 }
 
 describe('a family that is used as it should be', () => {
-  test('002-01: each refresh gives the next token and voids the one before', async () => {
+  test('002-01, O4: each refresh gives the next token and voids the one before', async () => {
     const { guard, first } = await begun()
     let current = first
     for (let turn = 0; turn < 5; turn++) {
@@ -145,7 +145,7 @@ describe('what is no replay', () => {
   })
 })
 
-describe('002-08: grace', () => {
+describe('002-08, Z8: grace', () => {
   test.each([
     [0, 'replay'],
     [1, 'retry'],
