@@ -76,8 +76,11 @@ export function append(log: RevocationLog, changes: readonly Change[], limits = 
   const once = [...new Map(changes.map((change) => [idOf(change), change])).values()]
   if (once.length === 0) return { ok: true, log }
   const live = new Map(log.live)
+  let bytes = bytesOf(log.live)
   const records = once.map((change, index): Addition | Removal => {
     const sequence = log.head + 1 + index
+    const old = live.get(idOf(change))
+    bytes -= old ? sizeOf(old.entry) : 0
     if (change.op === 'remove') {
       live.delete(change.id)
       return { op: 'remove', sequence, id: change.id }
@@ -85,8 +88,10 @@ export function append(log: RevocationLog, changes: readonly Change[], limits = 
     const { entry, recalled } = change
     const addition: Addition = { op: 'add', sequence, id: entry.id, entry, recalled }
     live.set(entry.id, addition)
+    bytes += sizeOf(entry)
     return addition
   })
+  counted.set(live, bytes)
   const grows = once.some(({ op }) => op === 'add')
   const why = grows ? overfull(live, limits) : undefined
   if (why) return { ok: false, why }
@@ -100,10 +105,20 @@ function overfull(live: ReadonlyMap<string, Addition>, limits: LogLimits): strin
   if (live.size > limits.entries) {
     return `log is full: ${live.size} entries would be in force, at most ${limits.entries} may; remove or shorten other revocations`
   }
-  let bytes = 0
-  for (const { entry } of live.values()) bytes += sizeOf(entry)
+  const bytes = bytesOf(live)
   if (bytes <= limits.bytes) return undefined
   return `log is full: ${bytes} bytes would be in force, at most ${limits.bytes} may; remove or shorten other revocations`
+}
+
+/** Of what is in force, encoded; counted once, and from then on by what is added and taken away. */
+const counted = new WeakMap<ReadonlyMap<string, Addition>, number>()
+function bytesOf(live: ReadonlyMap<string, Addition>): number {
+  const known = counted.get(live)
+  if (known !== undefined) return known
+  let bytes = 0
+  for (const { entry } of live.values()) bytes += sizeOf(entry)
+  counted.set(live, bytes)
+  return bytes
 }
 
 const sizes = new WeakMap<Revocation, number>()

@@ -22,6 +22,8 @@ const AUDIENCE = `portcullis.dev/${TD}`
 
 export interface RunningRole extends AsyncDisposable {
   readonly port: number
+  /** Where logout tokens are received; 0: nowhere. */
+  readonly logout: () => number
   readonly reports: readonly string[]
   /** Why it ended though nobody asked it to. */
   readonly failed: () => unknown
@@ -35,31 +37,19 @@ export interface Where {
   readonly opa: string
 }
 
+/** What a control is told that most are not. */
+export type Options = Partial<Pick<Config, 'logoutPort' | 'redis'>>
+
 export async function startRole(
   role: 'control' | 'issuer',
   name: string,
   where: Where,
+  options: Options = {},
 ): Promise<RunningRole> {
   const { api } = where
-  const { uid, tokenFile } = await standing(role, name, api)
-  const config: Config = {
-    role,
-    namespace: SYSTEM,
-    trustDomain: TD,
-    audience: AUDIENCE,
-    issuer: where.issuer,
-    profile: 'default',
-    ports: { feed: 0, issuer: 0, webhook: 0, admin: 0 },
-    logoutPort: undefined,
-    redis: undefined,
-    pod: { name, uid, ip: '127.0.0.1', node: '' },
-    kubeconfig: { kind: 'given', server: where.server },
-    opa: where.opa,
-    tokenFile,
-    step: '',
-    target: '',
-  }
+  const config = configOf(role, name, { ...where, options, ...(await standing(role, name, api)) })
   const serving = Promise.withResolvers<number>()
+  let logout = 0
   const ground = createGround()
   const record = createMetrics(DECLARED)
   const reports: string[] = []
@@ -74,7 +64,12 @@ export async function startRole(
     report: (event: string, facts: object = {}) => {
       reports.push(`${event} ${JSON.stringify(facts)}`)
       if (event === 'serving') {
-        const { feed, issuer } = facts as { readonly feed?: number; readonly issuer?: number }
+        const {
+          feed,
+          issuer,
+          logout: received,
+        } = facts as Readonly<Partial<Record<'feed' | 'issuer' | 'logout', number>>>
+        logout = received ?? 0
         serving.resolve(feed ?? issuer ?? 0)
       }
     },
@@ -101,10 +96,47 @@ export async function startRole(
         ),
       ),
     ])
-    return { port, reports, failed: () => failed, metrics: () => record.text(), [Symbol.asyncDispose]: stop }
+    return {
+      port,
+      logout: () => logout,
+      reports,
+      failed: () => failed,
+      metrics: () => record.text(),
+      [Symbol.asyncDispose]: stop,
+    }
   } catch (cause) {
     await stop()
     throw cause
+  }
+}
+
+interface Standing extends Where {
+  readonly options: Options
+  readonly uid: string
+  readonly tokenFile: string
+}
+
+function configOf(
+  role: 'control' | 'issuer',
+  name: string,
+  { options, uid, tokenFile, ...where }: Standing,
+): Config {
+  return {
+    role,
+    namespace: SYSTEM,
+    trustDomain: TD,
+    audience: AUDIENCE,
+    issuer: where.issuer,
+    profile: 'default',
+    ports: { feed: 0, issuer: 0, webhook: 0, admin: 0 },
+    logoutPort: options.logoutPort,
+    redis: options.redis,
+    pod: { name, uid, ip: '127.0.0.1', node: '' },
+    kubeconfig: { kind: 'given', server: where.server },
+    opa: where.opa,
+    tokenFile,
+    step: '',
+    target: '',
   }
 }
 

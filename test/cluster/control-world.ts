@@ -12,7 +12,14 @@ import type { Program } from '../cluster-node/program.ts'
 import { tool } from '../cluster-node/tool.ts'
 import { type Obedient, obedient, scripted } from '../operator/publish/stage.ts'
 import { account, BASE, SYSTEM, TD } from './control-objects.ts'
-import { type RunningRole, startProgram, startRole, tokenOf, type Where } from './control-role.ts'
+import {
+  type Options,
+  type RunningRole,
+  startProgram,
+  startRole,
+  tokenOf,
+  type Where,
+} from './control-role.ts'
 import { install } from './crd-server.ts'
 import { type FaultProxy, openFaultProxy } from './kube-fault-proxy.ts'
 import { eventually } from './kube-ground.ts'
@@ -35,7 +42,7 @@ export interface ControlWorld extends AsyncDisposable {
   get(kind: string, name: string, namespace?: string): Promise<KubeJson>
   /** `Type=Status Reason message` of an object's condition. */
   condition(kind: string, name: string, type: string): Promise<string>
-  startControl(name: string): Promise<RunningRole>
+  startControl(name: string, options?: Options): Promise<RunningRole>
   /** In a process of its own, behind the proxy `other`. */
   startProgram(name: string): Promise<Program>
   /** A scripted sidecar of this pod of namespace shop, connected to a replica. */
@@ -104,7 +111,7 @@ export async function openControlWorld(): Promise<ControlWorld> {
       const found = (status?.conditions ?? []).find((one: { type: string }) => one.type === type)
       return found ? `${type}=${found.status} ${found.reason} ${found.message}` : `${type}: none`
     },
-    startControl: (name) => startRole('control', name, where(proxies.control)),
+    startControl: (name, options) => startRole('control', name, where(proxies.control), options),
     startProgram: (name) => startProgram(name, where(proxies.other)),
     identityOf,
     trust,

@@ -196,6 +196,19 @@ describe('replicas among themselves', () => {
     client.close()
   })
 
+  test('what is to be revoked goes to the leader, and to nobody who does not lead', async () => {
+    await using leader = await openReplica()
+    const client = caller(leader.port, operatorId(2))
+    const request = { entries: [], podUid: 'p', once: Buffer.alloc(0), onceUntilMs: 0 }
+    expect(await client.call(FleetService.append, request)).toEqual({ ...NOWHERE, why: 'p' })
+    client.close()
+    const stranger = caller(leader.port, podId(uidOf('x')))
+    await expect(stranger.call(FleetService.append, request)).rejects.toMatchObject({
+      code: status.PERMISSION_DENIED,
+    })
+    stranger.close()
+  })
+
   test('a follower reports when something changed, and learns how far the leader is', async () => {
     await using leader = await openReplica()
     const client = caller(leader.port, operatorId(2))
