@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test check generate build toolchain bench cluster cluster-down images e2e fleet cold clean
+.PHONY: help demo test check generate build toolchain bench cluster cluster-down images e2e fleet cold nightly clean
 SHELL := /bin/bash
 # Node 24 comes as a development dependency and goes first; a machine needs only some Node with npm to begin.
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
@@ -45,6 +45,9 @@ e2e: $(INSTALLED) toolchain build ## the whole road on a real cluster, step by s
 
 fleet: $(INSTALLED) ## 1,000 and 5,000 simulated sidecars against one operator
 	@node test/load/fleet.ts
+
+nightly: $(INSTALLED) ## a million calls a few changes away from genuine ones (CASES=1000000 SEED=...)
+	@node test/laws/nightly.ts --cases $(or $(CASES),1000000) $(if $(SEED),--seed $(SEED))
 
 cold: $(INSTALLED) ## nothing but new tokens and keys: 5,000 a second, and a rotation while junk kids flood
 	@node test/load/cold.ts

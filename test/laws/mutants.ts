@@ -27,7 +27,7 @@ const [ED = signingKey('Ed25519', 'ed')] = KEYS
 const STRANGERS = KEYS.map(({ alg, kid }) => relabelled(signingKey(alg, `stranger-${kid}`), { kid }))
 
 /** A token being made: everything a change may touch. */
-interface Draft {
+export interface Draft {
   key: SigningKey
   header: Record<string, unknown>
   claims: Record<string, unknown>
@@ -37,7 +37,7 @@ interface Draft {
   sign: Signer | undefined
   tamper: (segments: Segments) => readonly string[]
 }
-type Change = (draft: Draft) => void
+export type Change = (draft: Draft) => void
 
 export function mutant(atS: number): fc.Arbitrary<string> {
   const changes = fc.array(change(atS), { minLength: 0, maxLength: 3 })
@@ -48,7 +48,7 @@ export function mutant(atS: number): fc.Arbitrary<string> {
   })
 }
 
-function draftOf(key: SigningKey, atS: number): Draft {
+export function draftOf(key: SigningKey, atS: number): Draft {
   const same = <T>(value: T) => value
   const header = { ...goodHeader(key) }
   const claims = { ...goodClaims(atS, { jti: 'one' }) }
@@ -64,7 +64,16 @@ function draftOf(key: SigningKey, atS: number): Draft {
   }
 }
 
-function tokenOf({ key, header, claims, headerText, claimsText, encode, sign, tamper }: Draft): string {
+export function tokenOf({
+  key,
+  header,
+  claims,
+  headerText,
+  claimsText,
+  encode,
+  sign,
+  tamper,
+}: Draft): string {
   return forge({
     key,
     encode,
@@ -75,7 +84,7 @@ function tokenOf({ key, header, claims, headerText, claimsText, encode, sign, ta
   })
 }
 
-function change(atS: number): fc.Arbitrary<Change> {
+export function change(atS: number): fc.Arbitrary<Change> {
   return fc.oneof(
     { weight: 6, arbitrary: claimChange(atS) },
     { weight: 1, arbitrary: lifeChange(atS) },
@@ -87,7 +96,7 @@ function change(atS: number): fc.Arbitrary<Change> {
   )
 }
 
-const ODD: fc.Arbitrary<unknown> = fc.oneof(
+export const ODD: fc.Arbitrary<unknown> = fc.oneof(
   fc.constantFrom<unknown>(
     undefined,
     null,
@@ -109,7 +118,7 @@ const ODD: fc.Arbitrary<unknown> = fc.oneof(
   fc.string({ maxLength: 5 }),
   fc.jsonValue({ maxDepth: 2 }),
 )
-const spread = (at: number) =>
+export const spread = (at: number) =>
   fc
     .oneof(
       fc.constantFrom(-3601, -3600, -3541, -61, -60, -59, -1, 0, 1, 59, 60, 61, 3600, 3601),
@@ -202,7 +211,7 @@ function headerChange(): fc.Arbitrary<Change> {
   )
 }
 
-function textChange(): fc.Arbitrary<Change> {
+export function textChange(): fc.Arbitrary<Change> {
   const inside = (more: string) => (text: string) => `${text.slice(0, -1)},${more}}`
   const edits: readonly ((text: string) => string)[] = [
     (text) => ` ${text}\n`,
@@ -241,7 +250,7 @@ function textChange(): fc.Arbitrary<Change> {
   )
 }
 
-function encodingChange(): fc.Arbitrary<Change> {
+export function encodingChange(): fc.Arbitrary<Change> {
   const spell = (edit: (text: string) => string) => (bytes: Buffer) => edit(base64url(bytes))
   const bend = (text: string) => (text.length % 4 === 0 ? text : noncanonical(text))
   return fc
@@ -260,7 +269,7 @@ function encodingChange(): fc.Arbitrary<Change> {
     )
 }
 
-function signatureChange(): fc.Arbitrary<Change> {
+export function signatureChange(): fc.Arbitrary<Change> {
   const kinds: readonly ((draft: Draft) => Signer)[] = [
     () => () => Buffer.alloc(0),
     () => () => Buffer.alloc(64),
@@ -285,7 +294,7 @@ function signatureChange(): fc.Arbitrary<Change> {
   )
 }
 
-function segmentChange(): fc.Arbitrary<Change> {
+export function segmentChange(): fc.Arbitrary<Change> {
   const cut = (text: string, at: number, put: string) =>
     `${text.slice(0, at % (text.length + 1))}${put}${text.slice((at % (text.length + 1)) + 1)}`
   return fc.tuple(fc.nat(2), fc.nat(900), fc.constantFrom('', '.', 'A', '-', '=', ' ', '~', 'AA')).map(
