@@ -104,7 +104,7 @@ describe('token exchange', () => {
   let close: () => void
   let subject = ''
   beforeAll(async () => {
-    const listen = { unix: 'run/check.sock', credentials: 'handout/credentials.sock' }
+    const listen = { unix: 'run/check.sock', tcp: '127.0.0.1:0', credentials: 'handout/credentials.sock' }
     sidecar = await startSidecar({ config: config({ authentication: 'MTLS' }, { listen }) })
     subject = await idp.jwt()
     const client = exchangeAt(`${sidecar.directory}/handout/credentials.sock`)
@@ -197,6 +197,13 @@ describe('token exchange', () => {
     expect(await ask()).toMatchObject({ kind: 'token', actor: 'gateway' })
     idp.lie(undefined)
     expect(await ask({ scopes: ['invoice:edit'] })).toMatchObject({ kind: 'token', actor: '' })
+  })
+
+  test('it is on the socket for credentials and nowhere else', async () => {
+    for (const address of [sidecar.unix, sidecar.tcp]) {
+      using client = exchangeAt(address)
+      await expect(client.exchange({ subjectToken: subject })).rejects.toThrow('12 UNIMPLEMENTED')
+    }
   })
 
   test('a workload that is given no token of its own cannot be named', async () => {
