@@ -59,7 +59,7 @@ describe('the map of slots', () => {
   })
 })
 
-describe('E6: an error reply by its first word', () => {
+describe('fault E6: an error reply by its first word', () => {
   test.each([
     ["READONLY You can't write against a read only replica.", 'readonly'],
     ["OOM command not allowed when used memory > 'maxmemory'.", 'full'],
@@ -88,7 +88,7 @@ describe('E6: an error reply by its first word', () => {
   })
 })
 
-describe('E7: what a server must be', () => {
+describe('fault E7: what a server must be', () => {
   const info = (over: Readonly<Record<string, string>> = {}) =>
     Object.entries({
       loading: '0',

@@ -34,8 +34,8 @@ afterEach(async () => {
 })
 afterAll(printTable)
 
-describe('E1: Redis is down', () => {
-  test('E1: at the start: every answer is unavailable at once, and it heals without a restart', async () => {
+describe('fault E1: Redis is down', () => {
+  test('fault E1: at the start: every answer is unavailable at once, and it heals without a restart', async () => {
     await server.kill()
     await using link = openLink(settingsFor(server.port))
     const memory = replayOver(link)
@@ -46,7 +46,7 @@ describe('E1: Redis is down', () => {
     await trusted(memory)
     observed('E1', 'down at the start', 'unavailable at once; serves after it came')
   })
-  test('E1: in the middle: unavailable, and what was seen before is still seen', async () => {
+  test('fault E1: in the middle: unavailable, and what was seen before is still seen', async () => {
     await using link = openLink(settingsFor(server.port))
     await link.connected()
     const memory = replayOver(link)
@@ -59,7 +59,7 @@ describe('E1: Redis is down', () => {
     expect(await memory.spend(key)).toBe('seen')
     observed('E1', 'killed in the middle', 'unavailable; a known replay stays one')
   })
-  test('E1: a restart without its data is a gap: nothing is fresh until the window has passed', async () => {
+  test('fault E1: a restart without its data is a gap: nothing is fresh until the window has passed', async () => {
     await using link = openLink(settingsFor(server.port))
     await link.connected()
     const memory = replayOver(link)
@@ -77,7 +77,7 @@ describe('E1: Redis is down', () => {
   })
 })
 
-test('E2: 500 ms slow: no answer waits longer than the limit, and after five none waits at all', async () => {
+test('fault E2: 500 ms slow: no answer waits longer than the limit, and after five none waits at all', async () => {
   await using proxy = await startChaosProxy(server.port)
   await using link = openLink(settingsFor(proxy.port), { commandMs: 50 })
   await link.connected()
@@ -95,7 +95,7 @@ test('E2: 500 ms slow: no answer waits longer than the limit, and after five non
   observed('E2', '500 ms slow', `open circuit answers in ${open.toFixed(2)} ms at worst; heals`)
 })
 
-test('E3: silent: the connection is given up, and no question stays parked', async () => {
+test('fault E3: silent: the connection is given up, and no question stays parked', async () => {
   await using link = openLink(settingsFor(server.port))
   await link.connected()
   const memory = replayOver(link)
@@ -110,12 +110,12 @@ test('E3: silent: the connection is given up, and no question stays parked', asy
   observed('E3', 'SIGSTOP', '200 of 200 unavailable, connection given up; heals')
 })
 
-describe('E6: a server that answers with errors', () => {
+describe('fault E6: a server that answers with errors', () => {
   test.each([
     ['full', ['maxmemory', '1mb'], ['maxmemory', '0']],
     ['readonly', ['replicaof', '127.0.0.1 1'], ['replicaof', 'no one']],
     ['misconfigured', ['min-replicas-to-write', '1'], ['min-replicas-to-write', '0']],
-  ] as const)('E6: %s is unavailable under that label, and heals', async (trouble, fault, cure) => {
+  ] as const)('fault E6: %s is unavailable under that label, and heals', async (trouble, fault, cure) => {
     await using link = openLink(settingsFor(server.port), { heartbeatMs: 60_000 })
     await link.connected()
     const memory = replayOver(link)
@@ -133,7 +133,7 @@ describe('E6: a server that answers with errors', () => {
     })
     observed('E6', trouble, 'unavailable under its label; heals')
   })
-  test('E6: busy with a script of somebody else is unavailable, and heals', async () => {
+  test('fault E6: busy with a script of somebody else is unavailable, and heals', async () => {
     server.cli('config', 'set', 'busy-reply-threshold', '1')
     await using link = openLink(settingsFor(server.port), { heartbeatMs: 60_000 })
     await link.connected()
@@ -157,7 +157,7 @@ describe('E6: a server that answers with errors', () => {
 })
 
 test.each(['allkeys-lru', 'volatile-ttl', 'allkeys-random'])(
-  'E7: %s may forget what must be remembered: refused at the start, and given up when it is set later',
+  'fault E7: %s may forget what must be remembered: refused at the start, and given up when it is set later',
   async (policy) => {
     server.cli('config', 'set', 'maxmemory-policy', policy)
     await using link = openLink(settingsFor(server.port), { heartbeatMs: 100 })
@@ -172,8 +172,8 @@ test.each(['allkeys-lru', 'volatile-ttl', 'allkeys-random'])(
   },
 )
 
-describe('E8: who we are changes', () => {
-  test('E8: everything works as the ACL user that is documented, and a script does not', async () => {
+describe('fault E8: who we are changes', () => {
+  test('fault E8: everything works as the ACL user that is documented, and a script does not', async () => {
     server.cli('acl', 'setuser', ...aclFor('portcullis', PREFIX).split(' '), '>first')
     const passwordFile = join(mkdtempSync(join(tmpdir(), 'portcullis-acl-')), 'password')
     writeFileSync(passwordFile, 'first\n')
@@ -202,7 +202,7 @@ describe('E8: who we are changes', () => {
     ])
       expect(as(...words)).toMatch(/NOPERM/)
   })
-  test('E8: a rotated password is read with the next connection, without a restart', async () => {
+  test('fault E8: a rotated password is read with the next connection, without a restart', async () => {
     const passwordFile = join(mkdtempSync(join(tmpdir(), 'portcullis-acl-')), 'password')
     writeFileSync(passwordFile, 'first')
     server.cli('acl', 'setuser', ...aclFor('portcullis', PREFIX).split(' '), '>first')
@@ -226,7 +226,7 @@ describe('E8: who we are changes', () => {
       'unavailable (forbidden) until the file changes; heals without a restart',
     )
   })
-  test('E8: a command that the ACL lost is unavailable, not an exception', async () => {
+  test('fault E8: a command that the ACL lost is unavailable, not an exception', async () => {
     const passwordFile = join(mkdtempSync(join(tmpdir(), 'portcullis-acl-')), 'password')
     writeFileSync(passwordFile, 'first')
     server.cli('acl', 'setuser', ...aclFor('portcullis', PREFIX).split(' '), '>first')
@@ -240,13 +240,13 @@ describe('E8: who we are changes', () => {
   })
 })
 
-describe('E9: poisoned values', () => {
+describe('fault E9: poisoned values', () => {
   const nameOf = (key: Buffer) => `${PREFIX}:rp:{${(key[0] ?? 0) % 64}}:${key.toString('base64url')}`
   test.each([
     ['another type', (key: Buffer) => ['lpush', nameOf(key), 'x']],
     ['a large value', (key: Buffer) => ['set', nameOf(key), 'x'.repeat(100_000)]],
     ['not even text', (key: Buffer) => ['set', nameOf(key), '\u{1f4a3}\u0001']],
-  ])('E9: %s under the name of a proof counts as used', async (_name, poison) => {
+  ])('fault E9: %s under the name of a proof counts as used', async (_name, poison) => {
     await using link = openLink(settingsFor(server.port))
     await link.connected()
     const memory = replayOver(link)
@@ -256,7 +256,7 @@ describe('E9: poisoned values', () => {
     expect(await memory.spend(key)).toBe('seen')
     expect(await memory.fresh()).toBe('fresh')
   })
-  test('E9: a mark of another type is written anew, after a window', async () => {
+  test('fault E9: a mark of another type is written anew, after a window', async () => {
     await using link = openLink(settingsFor(server.port))
     await link.connected()
     const memory = replayOver(link)
@@ -268,7 +268,7 @@ describe('E9: poisoned values', () => {
     expect(await memory.fresh()).toBe('unavailable')
     await trusted(memory)
   })
-  test('E9: nothing that is written into a family makes a token good', async () => {
+  test('fault E9: nothing that is written into a family makes a token good', async () => {
     await using link = openLink(settingsFor(server.port))
     await link.connected()
     await using guard = guardOver(link)
@@ -337,7 +337,7 @@ describe('E9: poisoned values', () => {
   })
 })
 
-test('E10: FLUSHALL by somebody else: nothing is fresh until the window has passed', async () => {
+test('fault E10: FLUSHALL by somebody else: nothing is fresh until the window has passed', async () => {
   await using link = openLink(settingsFor(server.port))
   await link.connected()
   const memory = replayOver(link)
@@ -355,8 +355,8 @@ test('E10: FLUSHALL by somebody else: nothing is fresh until the window has pass
   observed('E10', 'FLUSHALL', 'the next question is unavailable, and so is all for the window')
 })
 
-describe('E11: carried out, and the answer lost', () => {
-  test('E11: unavailable, asked once, and no alarm of a replay', async () => {
+describe('fault E11: carried out, and the answer lost', () => {
+  test('fault E11: unavailable, asked once, and no alarm of a replay', async () => {
     await using proxy = await startChaosProxy(server.port)
     await using link = openLink(settingsFor(proxy.port), { heartbeatMs: 60_000 })
     await link.connected()
@@ -376,7 +376,7 @@ describe('E11: carried out, and the answer lost', () => {
     expect(memory.unavailable().get('lost')).toBe(1)
     observed('E11', 'answer to SET NX lost', 'unavailable; sent once; no replay reported')
   })
-  test('E11: a rotation that is asked again with the same successor is told as what it was', async () => {
+  test('fault E11: a rotation that is asked again with the same successor is told as what it was', async () => {
     await using proxy = await startChaosProxy(server.port)
     await using link = openLink(settingsFor(proxy.port), { heartbeatMs: 60_000 })
     await link.connected()

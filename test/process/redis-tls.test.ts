@@ -76,7 +76,7 @@ const tlsOf = (over: Partial<RedisTls> = {}): RedisTls => ({
 })
 
 describe('over TLS', () => {
-  test('E8: the certificate of the moment is shown with each connection, and one that is refused heals with the next', async () => {
+  test('fault E8: the certificate of the moment is shown with each connection, and one that is refused heals with the next', async () => {
     let identity = identityOf(client(oldClients))
     await using link = openLink(settingsFor(port, { tls: tlsOf() }), {}, () => identity)
     await link.connected()
@@ -116,7 +116,7 @@ describe('over TLS', () => {
     expect(await replayOver(link).fresh()).toBe('unavailable')
     expect(link.reports).toEqual([])
   })
-  test('E8: with a certificate a user of the ACL needs no password', async () => {
+  test('fault E8: with a certificate a user of the ACL needs no password', async () => {
     server.cli('acl', 'setuser', ...aclFor('portcullis', PREFIX).split(' '), 'nopass')
     server.cli('acl', 'setuser', 'default', '-@all', '+acl', '+ping')
     const identity = identityOf(client(newClients))

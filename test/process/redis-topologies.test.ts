@@ -94,8 +94,8 @@ describe('002-01: a hundred redemptions of one token at once have one winner, an
   })
 })
 
-describe('Sentinel', () => {
-  test('002-01, E4, E5: one winner; failed over while asked; nothing that was used is fresh again', async () => {
+describe('fault E5: failover by Sentinel, with the last writes lost', () => {
+  test('fault E4: 002-01: one winner; failed over while asked; nothing that was used is fresh again', async () => {
     await using set = await startSentinelSet(2)
     await using link = openLink(sentinelSettings(set), FAMILY_LIMITS)
     await link.connected()
@@ -150,8 +150,8 @@ describe('Sentinel', () => {
   })
 })
 
-describe('E4: READONLY', () => {
-  test('E4: the answer is a new connection, and never the same command again', async () => {
+describe('fault E4: READONLY', () => {
+  test('fault E4: the answer is a new connection, and never the same command again', async () => {
     await using server = await startRedis()
     await using link = openLink(settingsFor(server.port), { heartbeatMs: 60_000 })
     await link.connected()
@@ -169,7 +169,7 @@ describe('E4: READONLY', () => {
 })
 
 describe('Cluster', () => {
-  test('002-01, E4: one winner; a master killed while asked', async () => {
+  test('fault E4: 002-01: one winner; a master killed while asked', async () => {
     await using cluster = await startCluster()
     await using link = openLink(clusterSettings(cluster), FAMILY_LIMITS)
     await link.connected()
@@ -212,8 +212,8 @@ describe('Cluster', () => {
   })
 })
 
-describe('E12: redirections', () => {
-  test('E12: a storm of MOVED ends after three, within its limit, and opens nothing that grows', async () => {
+describe('fault E12: redirections', () => {
+  test('fault E12: a storm of MOVED ends after three, within its limit, and opens nothing that grows', async () => {
     // A node that says of every key that it has just moved to itself.
     const requests: string[] = []
     let slots = ''
