@@ -216,7 +216,8 @@ describe('RFC 9440: what a trusted proxy says in Client-Cert', () => {
       `:${base64}:,:${base64}:`,
       `: ${base64}:`,
       `:${client.der.toString('base64url')}:`,
-      `:${base64.replace(/=+$/, '')}=:`.replace(/==:$/, '===:'),
+      // Never right, whatever the length: a certificate that needs one sign of padding would make a single one genuine.
+      `:${base64.replace(/=+$/, '')}===:`,
       '::',
       ':AAAA:',
       '"x"',
