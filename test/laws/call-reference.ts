@@ -24,7 +24,14 @@ const ALGORITHMS = [
   'PS384',
   'PS512',
 ]
-const PATHS = new Set(['/invoices/inv-1', '/invoices/inv-1?currency=EUR', '/invoices/%69nv-1'])
+/** Targets of requests, and the path that each means. */
+const PATHS: ReadonlyMap<string, string> = new Map([
+  ['/invoices/inv-1', '/invoices/inv-1'],
+  ['/invoices/inv-1?currency=EUR', '/invoices/inv-1'],
+  ['/invoices/%69nv-1', '/invoices/inv-1'],
+  ['/invoices/inv-1/', '/invoices/inv-1/'],
+  ['/invoices/inv-2', '/invoices/inv-2'],
+])
 const MAX_PROOF_BYTES = 4096
 
 type Members = Readonly<Record<string, unknown>>
@@ -101,7 +108,7 @@ const PROOF: readonly (readonly [
   fine: (claims: Members, call: Call, atS: number) => boolean,
 ])[] = [
   ['htm', ({ htm }, { method }) => htm === method],
-  ['htu', ({ htu }, { url }) => SPELLINGS.get(htu) === true && PATHS.has(url)],
+  ['htu', ({ htu }, { url }) => PATHS.has(url) && SPELLINGS.get(htu) === PATHS.get(url)],
   ['ath', ({ ath }, { token }) => ath === createHash('sha256').update(token).digest('base64url')],
   [
     'iat',
@@ -112,20 +119,26 @@ const PROOF: readonly (readonly [
   ['nonce', ({ nonce }) => nonce === undefined],
 ]
 
-// What the trusted proxy may have said for the client's certificate to count; its own certificate never does.
-const SHOWN = Buffer.from(x5tOf(CERTIFICATES.client), 'base64url').toString('hex')
-const SAID = new Set([
-  `By=${OWN};Hash=${SHOWN}`,
-  `by="${OWN}";hash=${SHOWN.toUpperCase()}`,
-  `By=${OWN};Hash=${SHOWN};Subject="CN=\\"x\\",O=y"`,
+// Whom the trusted proxy names with each line; its own certificate never counts.
+const hex = (der: Buffer) => Buffer.from(x5tOf(der), 'base64url').toString('hex')
+const CLIENT_HASH = hex(CERTIFICATES.client)
+const THIEF_HASH = hex(CERTIFICATES.thief)
+const NAMED: ReadonlyMap<string, Buffer> = new Map([
+  [`By=${OWN};Hash=${CLIENT_HASH}`, CERTIFICATES.client],
+  [`by="${OWN}";hash=${CLIENT_HASH.toUpperCase()}`, CERTIFICATES.client],
+  [`By=${OWN};Hash=${CLIENT_HASH};Subject="CN=\\"x\\",O=y"`, CERTIFICATES.client],
+  [`By=${OWN};Hash=${THIEF_HASH}`, CERTIFICATES.thief],
   // The last is the proxy's own word.
-  `By=${OWN};Hash=${Buffer.from(x5tOf(CERTIFICATES.thief), 'base64url').toString('hex')},By=${OWN};Hash=${SHOWN}`,
+  [`By=${OWN};Hash=${THIEF_HASH},By=${OWN};Hash=${CLIENT_HASH}`, CERTIFICATES.client],
+  [`By=${OWN};Hash=${CLIENT_HASH},By=${OWN};Hash=${THIEF_HASH}`, CERTIFICATES.thief],
+  [`By=${OWN};Hash=${THIEF_HASH};Subject="x,By=${OWN};Hash=${CLIENT_HASH}"`, CERTIFICATES.thief],
 ])
 
 function certificate({ peer, xfcc }: Call, thumbprint: string): 'allow' | string {
   if (!peer) return 'no certificate'
   if (peer !== CERTIFICATES.hop) return x5tOf(peer) === thumbprint ? 'allow' : 'other certificate'
   const [line = '', second] = xfcc
-  if (second !== undefined || !SAID.has(line)) return 'word of the proxy'
-  return thumbprint === x5tOf(CERTIFICATES.client) ? 'allow' : 'other certificate'
+  const named = second === undefined ? NAMED.get(line) : undefined
+  if (!named) return 'word of the proxy'
+  return x5tOf(named) === thumbprint ? 'allow' : 'other certificate'
 }

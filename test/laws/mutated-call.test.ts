@@ -17,7 +17,7 @@ test('tokens with their proofs and certificates, a few changes away from genuine
   const { broken, allowed, reasons } = await judgeCalls(CASES, seed)
   expect(broken, `seed ${seed}`).toBeUndefined()
   expect(allowed).toBeGreaterThan(CASES / 10)
-  expect(allowed).toBeLessThan(CASES / 2)
+  expect(allowed).toBeLessThan(CASES * 0.7)
   expect(reasons.size).toBeGreaterThan(40)
   for (const reason of [
     'dpop_htm',
