@@ -10,9 +10,9 @@ import { clusterUnavailable } from '../cluster-node/unavailable.ts'
 import { CLIENT_KEY, forgeProof, jktOf, type ProofForge } from '../fixtures/proofs.ts'
 import { addressOf, openInstalled } from './installed.ts'
 import { type AppPod, askAll, askProven, podsOf, untilAll } from './pods.ts'
-import { accessPolicy, deployment } from './shop.ts'
+import { accessPolicy, deployment, tokenIssuer } from './shop.ts'
 import { createTable } from './table.ts'
-import { AUDIENCE, eventually, ISSUER, NAMESPACE, post, type World } from './world.ts'
+import { AUDIENCE, eventually, ISSUER, NAMESPACE, post, SYSTEM, type World } from './world.ts'
 
 // Tokens in depth on a real cluster: what is asked of them is said in an AccessPolicy, and three replicas that share no store agree.
 
@@ -28,7 +28,8 @@ let bff: string
 
 describe.skipIf(reason)('tokens on the cluster', { timeout: 300_000 }, () => {
   beforeAll(async () => {
-    world = await openInstalled('e2e-tokens')
+    world = await openInstalled('e2e-tokens', ['logout.enabled=true'])
+    await world.apply(`${tokenIssuer(world).trimEnd()}\n  logout: { clientIds: [demo-web] }\n`)
     await world.apply(
       accessPolicy(AUDIENCE, [
         `tokens: { externalBaseURL: "${SEEN_BY_CALLERS}", requirements: { senderConstraints: [DPoP] } }`,
@@ -100,7 +101,60 @@ describe.skipIf(reason)('tokens on the cluster', { timeout: 300_000 }, () => {
       'revoked_sid',
     )
   })
+
+  test('a logout at the provider ends the session on every pod, whichever replica is told', async () => {
+    const sid = `session-${randomBytes(6).toString('hex')}`
+    const token = await world.idp.mint({ sid, cnf: { jkt: jktOf(CLIENT_KEY) } })
+    expect(await allProven(token)).toEqual(Array(3).fill('allow'))
+    const [one = '', another = ''] = await controlAddresses()
+    const logout = await logoutToken(sid)
+    const began = performance.now()
+    expect(await loggedOut(one, logout)).toBe(200)
+    await eventually('revoked_sid on 3/3', async () => {
+      const outcomes = await allProven(token)
+      return outcomes.every((outcome) => outcome === 'revoked_sid') ? undefined : outcomes.join()
+    })
+    table.row(
+      'back-channel logout -> session denied on 3/3',
+      (performance.now() - began) / 1000,
+      'revoked_sid',
+    )
+    expect(await loggedOut(another, logout)).toBe(400)
+    expect(await loggedOut(another, await logoutToken(`${sid}-too`))).toBe(200)
+  })
 })
+
+/** OpenID Connect Back-Channel Logout 1.0 section 2.4, as the provider would make it. */
+function logoutToken(sid: string): Promise<string> {
+  const none = { sub: undefined, client_id: undefined, scope: undefined }
+  const events = { 'http://schemas.openid.net/event/backchannel-logout': {} }
+  return world.idp.mint({ ...none, aud: 'demo-web', sid, events }, { header: { typ: 'logout+jwt' } })
+}
+
+async function controlAddresses(): Promise<readonly string[]> {
+  const selector = 'app.kubernetes.io/component=control'
+  const template = '{.items[*].status.podIP}'
+  const text = await world.kubectl([
+    'get',
+    'pods',
+    '-n',
+    SYSTEM,
+    '-l',
+    selector,
+    '-o',
+    `jsonpath=${template}`,
+  ])
+  return text.trim().split(' ')
+}
+
+async function loggedOut(ip: string, token: string): Promise<number> {
+  const response = await fetch(`http://${ip}:8445/logout/${NAMESPACE}/idp`, {
+    method: 'POST',
+    body: new URLSearchParams({ logout_token: token }),
+    signal: AbortSignal.timeout(10_000),
+  })
+  return response.status
+}
 
 const NAMED = 8080
 const OTHER = 8081
