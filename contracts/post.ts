@@ -149,11 +149,18 @@ function responseTo(asking: Asking, mayRepeat: boolean): Promise<IncomingMessage
     ...(rules.ca === '' ? {} : { ca: rules.ca }),
     ...(rules.client ? { cert: rules.client.cert, key: rules.client.key } : {}),
   }
+  let answered = false
+  const begun = (response: IncomingMessage): void => {
+    answered = true
+    resolve(response)
+  }
   const outgoing =
     url.protocol === 'https:'
-      ? httpsRequest(url, { ...options, ...trust }, resolve)
-      : httpRequest(url, options, resolve)
-  outgoing.once('error', (cause) => {
+      ? httpsRequest(url, { ...options, ...trust }, begun)
+      : httpRequest(url, options, begun)
+  outgoing.on('error', (cause) => {
+    // Of an answer that breaks off its reader hears; the question was read, and is not asked again.
+    if (answered) return
     // The server closed a kept connection while the question was on its way: it was not answered by anybody, so it is asked once more.
     if (mayRepeat && outgoing.reusedSocket && 'code' in cause && cause.code === 'ECONNRESET')
       resolve(responseTo(asking, false))

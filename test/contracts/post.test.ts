@@ -88,6 +88,29 @@ test('a connection that the server closed meanwhile is replaced without a word',
   for (let at = 0; at < 5; at++) expect(await post(closing)).toMatchObject({ kind: 'answered', status: 200 })
 })
 
+test('a question that has been answered in part is not asked again', async () => {
+  const unhandled: unknown[] = []
+  const note = (cause: unknown) => void unhandled.push(cause)
+  process.on('unhandledRejection', note)
+  const own = await startScriptedIssuer()
+  const before = poster.connections()
+  const ask = () => poster.post(own.url, { token: 'one' }, RULES, never())
+  own.reply(text('{}', 'application/json'))
+  await ask()
+  expect(poster.connections()).toBe(before + 1)
+  own.reply((_form, response) => {
+    response.writeHead(200, { 'content-type': 'application/json', 'content-length': '100' })
+    response.write('{"a":')
+    setTimeout(() => response.socket?.resetAndDestroy(), 20)
+  })
+  expect(await ask()).toMatchObject({ kind: 'unreachable' })
+  await new Promise((resolve) => setTimeout(resolve, RULES.timeoutMs + 100))
+  expect(own.asked.length).toBe(2)
+  expect(unhandled).toEqual([])
+  process.off('unhandledRejection', note)
+  await own[Symbol.asyncDispose]()
+})
+
 describe('it cannot be turned inward', () => {
   test.each([
     ['http://127.0.0.1:1/', { insecureLoopback: false }],
