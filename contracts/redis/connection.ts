@@ -164,7 +164,8 @@ async function asked(redis: Redis, name: string, args: readonly Argument[]): Pro
   try {
     return replyOf(await redis.callBuffer(name, ...args))
   } catch (cause) {
-    if (cause instanceof Error && cause.name === 'ReplyError') return refusalOf(cause.message)
+    if (cause instanceof Error && cause.name === 'ReplyError')
+      return refusalOf(cause.message, redis.options.host)
     return new Befallen(cause instanceof Error && cause.message === 'Command timed out' ? 'timeout' : 'lost')
   }
 }

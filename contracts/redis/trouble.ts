@@ -75,15 +75,15 @@ const REFUSALS: Readonly<Record<string, Trouble>> = {
   WRONGTYPE: 'wrong_type',
 }
 
-/** An error reply by its text. */
-export function refusalOf(message: string): Refusal {
+/** An error reply by its text. `asked` is the host that said it, which is what an empty one in MOVED or ASK means (Redis 7). */
+export function refusalOf(message: string, asked = ''): Refusal {
   const [word = '', , address = ''] = message.split(' ', 3)
   const refused = Object.hasOwn(REFUSALS, word) ? (REFUSALS[word] ?? 'other') : 'other'
   if (word !== 'MOVED' && word !== 'ASK') return { refused }
   const colon = address.lastIndexOf(':')
   const port = Number(address.slice(colon + 1))
-  const host = address.slice(0, Math.max(colon, 0))
-  return Number.isInteger(port) && port > 0
+  const host = address.slice(0, Math.max(colon, 0)) || asked
+  return Number.isInteger(port) && port > 0 && host !== ''
     ? { refused, to: { host, port, ask: word === 'ASK' } }
     : { refused }
 }

@@ -86,6 +86,15 @@ describe('fault E6: an error reply by its first word', () => {
   ])('%s', (text, refusal) => {
     expect(refusalOf(text)).toEqual(refusal)
   })
+  // A node that does not know its own name (cluster-preferred-endpoint-type): an empty host would be this very machine.
+  test.each([
+    ['MOVED 3999 :6381', 'redis-1.shop.svc', { host: 'redis-1.shop.svc', port: 6381, ask: false }],
+    ['ASK 3999 :6381', 'redis-1.shop.svc', { host: 'redis-1.shop.svc', port: 6381, ask: true }],
+    ['MOVED 3999 :6381', '', undefined],
+    ['MOVED 3999 10.0.0.1:6381', 'redis-1.shop.svc', { host: '10.0.0.1', port: 6381, ask: false }],
+  ])('%s, said by "%s"', (text, asked, to) => {
+    expect(refusalOf(text, asked).to).toEqual(to)
+  })
 })
 
 describe('fault E7: what a server must be', () => {
