@@ -85,9 +85,18 @@ async function appendAll(batch: readonly Waiting[], needs: AppendingNeeds): Prom
     batch.flatMap(({ entries }) => entries),
     needs,
   )
-  // Somebody's share may be full, which is no reason to refuse the others.
-  const alone = typeof together === 'object' && batch.length > 1
-  for (const { entries, done } of batch) done(alone ? await appendOne(entries, needs) : together)
+  if (typeof together !== 'object' || batch.length === 1) {
+    for (const { done } of batch) done(together)
+    return
+  }
+  // Somebody's share may be full, which is no reason to refuse the others, nor to write for each of them alone.
+  const byNamespace = Map.groupBy(batch, namespaceIn)
+  const parts = byNamespace.size > 1 ? [...byNamespace.values()] : batch.map((one) => [one])
+  for (const part of parts) await appendAll(part, needs)
+}
+
+function namespaceIn({ entries: [first] }: Waiting): string {
+  return first?.source.split('/', 1)[0] ?? ''
 }
 
 async function appendOne(

@@ -118,6 +118,18 @@ describe('at its limits the sender is told so, and nothing is dropped', () => {
     expect([mine, theirs]).toEqual([FULL, STORED])
     expect(sids().sort()).toEqual(['s-1', 's-2', 's-4'])
   })
+  test('the share of a namespace: what the others bring meanwhile stays one write', async () => {
+    const { ask } = await lead(200)
+    for (const part of [0, 1, 2, 3])
+      await ask(Array.from({ length: part < 3 ? 16 : 2 }, (_, index) => session(`s-${part}-${index}`)))
+    const { length } = mirrors.api.requests
+    const outcomes = await Promise.all([
+      ask([session('s-over')]),
+      ...Array.from({ length: 30 }, (_, index) => ask([session(`t-${index}`, { source: 'idm/idp' })])),
+    ])
+    expect(outcomes).toEqual([FULL, ...Array.from({ length: 30 }, () => STORED)])
+    expect(mirrors.api.requests.length - length).toBeLessThanOrEqual(3)
+  })
   test('one pod in an hour', async () => {
     const { ask } = await lead()
     const sixteen = (round: number) => Array.from({ length: 16 }, (_, index) => session(`${round}-${index}`))
