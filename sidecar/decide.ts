@@ -54,17 +54,20 @@ export type Decide = (request: CheckRequest, at: Moment, caller: Caller) => Prom
 /** The whole authorization of one request, top to bottom. Whatever breaks on the way, the answer is no. */
 export function createDecide(steps: Steps): Decide {
   const establish = createEstablish(steps)
-  const { doubt, fallen } = createSecondLook(steps)
+  const { doubt, fallen, overtaken } = createSecondLook(steps)
   return async (request, at, caller) => {
-    const progress: Progress = { trust: undefined, principal: undefined, scheme: undefined, nonced: false }
+    const progress: Progress = { ...NOTHING_YET }
     const conclude = (decision: Decision): Outcome => {
-      const { nonced, ...known } = progress
+      const { nonced, spent: _, ...known } = progress
       return owesNonce(decision, nonced)
         ? { decision, ...known, nonce: steps.nonce(at) }
         : { decision, ...known }
     }
     try {
-      const established = await establish(request, at, caller, progress)
+      let established = await establish(request, at, caller, progress)
+      // Beliefs that were replaced while we waited have said nothing: all of it once more under those of now.
+      for (let looks = 1; looks < MOST_LOOKS && !caller.gone() && overtaken(progress.trust, at); looks++)
+        established = await establish(request, at, caller, progress)
       if (denied(established)) return conclude(established)
 
       const { trust, bound, admitted, epoch } = established
@@ -81,6 +84,9 @@ export function createDecide(steps: Steps): Decide {
   }
 }
 
+/** How often one question is looked at while beliefs are replaced meanwhile; after that nobody knows. */
+const MOST_LOOKS = 3
+
 /** How far a check got, for whoever tells about it. */
 interface Progress {
   trust: Snapshot | undefined
@@ -88,7 +94,17 @@ interface Progress {
   scheme: Presented['scheme'] | undefined
   /** Whether the proof carried a nonce of ours: its sender then gets the next one (RFC 9449 section 8.2). */
   nonced: boolean
+  /** Whether its proof was used up, which happens once. */
+  spent: boolean
 }
+
+const NOTHING_YET: Progress = Object.freeze({
+  trust: undefined,
+  principal: undefined,
+  scheme: undefined,
+  nonced: false,
+  spent: false,
+})
 
 /** Who asks, and with what: all that must be known before a rule is asked. */
 interface Established {
@@ -109,6 +125,7 @@ function createEstablish(steps: Steps) {
     const trust = steps.current(at)
     if (denied(trust)) return trust
     progress.trust = trust
+    progress.principal = undefined
 
     const presented = steps.present(request)
     if (denied(presented)) return presented
@@ -133,12 +150,21 @@ function createEstablish(steps: Steps) {
     if (denied(admitted)) return admitted
 
     // Last of all: what is refused for any other reason uses no proof up.
-    const spending = steps.spend(admitted, bound, asked, caller.signal)
+    const spending = spendOnce(() => steps.spend(admitted, bound, asked, caller.signal), progress, admitted)
     const spent = spending instanceof Promise ? await spending : spending
     if (denied(spent)) return deny(caller.gone() ?? spent.reason)
-
+    progress.spent = true
     return { trust, bound, epoch, admitted: spent }
   }
+}
+
+// A question that is looked at again has used its proof up.
+function spendOnce(
+  spend: () => ReturnType<Spend>,
+  { spent }: Progress,
+  admitted: Admitted,
+): ReturnType<Spend> {
+  return spent ? admitted : spend()
 }
 
 function isNonced({ proof }: BoundToken): boolean {
@@ -163,10 +189,16 @@ function believe(steps: Steps, presented: Presented, occasion: Occasion): Verifi
 /** What is looked at again at the very end of a check: whatever was withdrawn meanwhile is withdrawn. */
 function createSecondLook(steps: Steps) {
   return {
-    /** Why we cannot know: everything is withheld by now, or we may have missed a revocation. */
+    /** Whether other beliefs than these are in use by now. The same ones with more time to their keys are no others. */
+    overtaken(trust: Snapshot | undefined, at: Moment): boolean {
+      const now = steps.current(at)
+      return trust !== undefined && !denied(now) && now.generation !== trust.generation
+    },
+    /** Why we cannot know: everything is withheld by now, or other beliefs are in use, or we may have missed a revocation. */
     doubt(trust: Snapshot, action: string, at: Moment): Denial | undefined {
       const now = steps.current(at)
       if (denied(now)) return now
+      if (now.generation !== trust.generation) return deny('not_ready')
       return lapsed(trust, action, at) ? deny('revocation_stale') : undefined
     },
     /** Whether a revocation that arrived since `epoch` meets this token. */

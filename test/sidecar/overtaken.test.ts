@@ -1,0 +1,64 @@
+import { describe, expect, test } from 'vitest'
+import type { EndpointAnswer } from '../../sidecar/trust/endpoint.ts'
+import { signingKey } from '../fixtures/keys.ts'
+import { type IssuerPlan, openPipeline, type PipelinePlan } from '../fixtures/pipeline.ts'
+import { question } from '../fixtures/question.ts'
+import { introspectionAt } from '../fixtures/scripted-issuer.ts'
+import { forge, goodClaims } from '../fixtures/tokens.ts'
+
+// Beliefs are replaced while a check waits for an issuer's answer: what counts is what is believed when the answer is given.
+
+const AT_S = 1_790_000_000
+const KEY = signingKey()
+const NOTHING_ASKED = {
+  ...{ senderConstraints: [], introspect: true, sharedReplay: false, acrValues: [] },
+  ...{ maxAuthAgeS: 0, maxTokenAgeS: 0, clientKind: 0 as const },
+}
+const ISSUER_PLAN: IssuerPlan = {
+  keys: [KEY],
+  introspection: introspectionAt('https://idp.test.example/introspect'),
+}
+const ACTIVE: EndpointAnswer = { kind: 'answered', status: 200, body: Buffer.from('{"active":true}') }
+
+async function overtakenBy(change: Partial<PipelinePlan>, times = 1) {
+  let asked = 0
+  const pipeline = await openPipeline({
+    issuers: [ISSUER_PLAN],
+    now: () => AT_S * 1000,
+    tokens: { requirements: NOTHING_ASKED },
+    askEndpoint: async () => {
+      if (asked++ < times) await pipeline.install(change)
+      return ACTIVE
+    },
+  })
+  const verdict = await pipeline.reason(question({ token: forge({ key: KEY, claims: goodClaims(AT_S) }) }))
+  return { verdict, asked }
+}
+
+describe('beliefs that are replaced while a check waits', () => {
+  test.each<readonly [what: string, change: Partial<PipelinePlan>, verdict: string]>([
+    ['nothing that concerns the token', { maxTokenLifetimeS: 3_599 }, 'allow'],
+    ['its issuer', { issuers: [{ ...ISSUER_PLAN, issuer: 'https://other.example' }] }, 'iss_unknown'],
+    ['its key, revoked', { issuers: [{ ...ISSUER_PLAN, revokedKids: [KEY.kid] }] }, 'kid_revoked'],
+    ['its key, gone', { issuers: [{ ...ISSUER_PLAN, keys: [signingKey('RS256', 'other')] }] }, 'kid_unknown'],
+    ['the audience', { audience: 'https://other.example' }, 'aud_mismatch'],
+    [
+      'what the route asks',
+      { tokens: { requirements: { ...NOTHING_ASKED, senderConstraints: [1] } } },
+      'cnf_required',
+    ],
+  ])('%s', async (_what, change, expected) => {
+    const { verdict } = await overtakenBy(change)
+    expect(verdict).toBe(expected)
+  })
+
+  test('the issuer is asked again under the new beliefs', async () => {
+    expect((await overtakenBy({ maxTokenLifetimeS: 3_599 })).asked).toBe(2)
+  })
+
+  test('beliefs that are replaced each time are never acted on', async () => {
+    const { verdict, asked } = await overtakenBy({}, Number.POSITIVE_INFINITY)
+    expect(verdict).toBe('not_ready')
+    expect(asked).toBeLessThanOrEqual(4)
+  })
+})
