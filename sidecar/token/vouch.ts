@@ -166,7 +166,9 @@ function withdrawn(
   const named = logout ? { ...who, subject: '', clientId: '', tenant: '', jti: '' } : who
   const issuedAt = isNumericDate(iat) ? iat : 0
   const facts = { source: issuer.source, sid: logout ? undefined : sid }
-  const revoked = trust.revocations.size > 0 && trust.revocations.against({ ...named, issuedAt }, facts, at)
+  // In the seconds that are tolerated after its end a token is what it was in its last one (as in token/standing.ts).
+  const last = Math.min(at, who.expiresAt * 1000 - 1)
+  const revoked = trust.revocations.size > 0 && trust.revocations.against({ ...named, issuedAt }, facts, last)
   return revoked || (lapsed(trust, ACTION, at) ? 'revocation_stale' : undefined)
 }
 

@@ -4,7 +4,7 @@ import { createSingleUse } from '../../../sidecar/token/single-use.ts'
 import type { KnownRevocations } from '../../../sidecar/trust/revocations.ts'
 import { AT_S } from '../../attacks/arena.ts'
 import { AUDIENCE, CLIENT, ISSUER, type Members } from '../../fixtures/tokens.ts'
-import { type Minted, mint, openVouching } from '../../fixtures/vouching.ts'
+import { type Minted, mint, openVouching, type VouchingPlan } from '../../fixtures/vouching.ts'
 
 type Row = readonly [what: string, claims: Members, verdict: string]
 const vouching = await openVouching()
@@ -177,13 +177,27 @@ test('a client is the one outside, if there is one', async () => {
 })
 
 describe('what is revoked is vouched for no more', () => {
-  const revoking = (against: KnownRevocations['against']) =>
-    openVouching({ believe: (trust) => ({ ...trust, revocations: { epoch: 1, head: 1, size: 1, against } }) })
+  const revoking = (against: KnownRevocations['against'], plan: VouchingPlan = {}) =>
+    openVouching({
+      ...plan,
+      believe: (trust) => ({ ...trust, revocations: { epoch: 1, head: 1, size: 1, against } }),
+    })
   test.each(['access_token', 'id_token', 'client_assertion', 'request_object'] as const)(
     '%s',
     async (kind) => {
       const revoked = await revoking(() => 'revoked_sub')
       expect(await revoked.verdict(kind, mint(kind))).toBe('revoked_sub')
+    },
+  )
+  test.each(['access_token', 'id_token', 'client_assertion', 'request_object'] as const)(
+    '%s: neither in the seconds that are tolerated after its end, when the entry has ended as well',
+    async (kind) => {
+      const until = (AT_S + 120) * 1000
+      const plan = { atS: AT_S + 150 }
+      const token = () => mint(kind, { exp: AT_S + 120 })
+      expect(await (await openVouching(plan)).verdict(kind, token())).toBe('verified')
+      const ended = await revoking((_who, _facts, at) => (at < until ? 'revoked_sub' : undefined), plan)
+      expect(await ended.verdict(kind, token())).toBe('revoked_sub')
     },
   )
   test('a logout token may well be about somebody revoked, but not of a maker who is', async () => {
