@@ -61,10 +61,12 @@ export function createIntrospection(needs: IntrospectionNeeds): Introspect {
       const answer = readEndpoint(await needs.ask(questionOf(about), needs.lifetime))
       const seconds = (needs.now() - startedAt) / 1000
       needs.record(answer === 'unavailable' ? answer : answer.kind, seconds)
-      if (answer !== 'unavailable') cache.keep(key, answer, { ...about, epoch })
+      // An answer to an older question than the last one is for those who asked it, and not to be remembered.
+      if (answer !== 'unavailable' && flights.get(key) === flight)
+        cache.keep(key, answer, { ...about, epoch })
       return answer
     })
-    const flight = { landed, sent: () => sent }
+    const flight: Flight = { landed, sent: () => sent }
     flights.set(key, flight)
     const over = () => void (flights.get(key) === flight && flights.delete(key))
     landed.then(over, over)

@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { denied } from '../../../sidecar/decision.ts'
+import { createIntrospection } from '../../../sidecar/token/introspection.ts'
 import type { EndpointAnswer } from '../../../sidecar/trust/endpoint.ts'
 import { signingKey } from '../../fixtures/keys.ts'
 import { openPipeline, type PipelinePlan } from '../../fixtures/pipeline.ts'
@@ -245,4 +246,42 @@ test('whoever must be sure does not take an answer that was on its way before th
   waiting[1]?.({ kind: 'answered', status: 200, body: body(false) })
   expect(await Promise.all(first)).toEqual(['allow', 'allow'])
   expect(await second).toBe('introspection_inactive')
+})
+
+test('T4: an answer that comes late to an older question does not undo a newer one', async () => {
+  const { trust } = await opaque.ask(question({ token: forge({ claims: goodClaims(AT_S) }) }))
+  const [issuer] = trust?.issuers.values() ?? []
+  if (!trust || !issuer?.introspection) throw new Error('nobody is asked')
+  const waiting: ((answer: EndpointAnswer) => void)[] = []
+  let passed = 0
+  const introspect = createIntrospection({
+    ask: () => new Promise((resolve) => waiting.push(resolve)),
+    now: () => passed,
+    record: () => undefined,
+    lifetime: new AbortController().signal,
+  })
+  const { introspection } = issuer
+  const about = { token: Buffer.from('t'), issuer, introspection, trust, at: AT_S * 1000, unproven: true }
+  const ask = (fresh: boolean) => introspect({ ...about, fresh }, new AbortController().signal)
+  const turn = () => new Promise((resolve) => setImmediate(resolve))
+  const older = ask(false)
+  await turn()
+  const newer = ask(true)
+  await turn()
+  const say = (body: object): EndpointAnswer => ({
+    ...{ kind: 'answered', status: 200 },
+    body: Buffer.from(JSON.stringify(body)),
+  })
+  waiting[1]?.(say({ active: false }))
+  expect(await newer).toMatchObject({ reason: 'introspection_inactive' })
+  waiting[0]?.(say(good()))
+  expect(await older).toMatchObject({ sub: 'alice' })
+  // Longer than an inactive answer is kept, and not as long as an active one.
+  for (passed of [0, 4_999]) expect(await ask(false)).toMatchObject({ reason: 'introspection_inactive' })
+  passed = 5_000
+  const again = ask(false)
+  await turn()
+  expect(waiting).toHaveLength(3)
+  waiting[2]?.(say({ active: false }))
+  expect(await again).toMatchObject({ reason: 'introspection_inactive' })
 })
