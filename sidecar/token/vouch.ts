@@ -72,14 +72,18 @@ export function createVouch(steps: VouchSteps): Vouch {
   return async (request, at, caller) => {
     let trust: Snapshot | undefined
     try {
-      const believed = steps.current(at)
-      if (denied(believed)) return { outcome: believed, trust }
-      trust = believed
-      const outcome = await vouchFor(request, { steps, trust, at, caller })
-      const now = steps.current(at)
-      if (denied(now)) return { outcome: now, trust }
-      const gone = caller.gone()
-      return { outcome: gone ? deny(gone) : outcome, trust }
+      for (let looks = 0; looks < MOST_LOOKS; looks++) {
+        const believed = steps.current(at)
+        if (denied(believed)) return { outcome: believed, trust }
+        trust = believed
+        const outcome = await vouchFor(request, { steps, trust, at, caller })
+        const now = steps.current(at)
+        if (denied(now)) return { outcome: now, trust }
+        const gone = caller.gone()
+        if (gone) return { outcome: deny(gone), trust }
+        if (outcome !== 'overtaken') return { outcome, trust }
+      }
+      return { outcome: deny('not_ready'), trust }
     } catch (cause) {
       const fault = Fault.from(cause)
       steps.broke(fault)
@@ -88,6 +92,9 @@ export function createVouch(steps: VouchSteps): Vouch {
   }
 }
 
+/** How often one question is looked at while beliefs are replaced meanwhile; after that nobody knows. */
+const MOST_LOOKS = 3
+
 interface Setting {
   readonly steps: VouchSteps
   readonly trust: Snapshot
@@ -95,7 +102,7 @@ interface Setting {
   readonly caller: Waiting
 }
 
-async function vouchFor(request: VouchRequest, setting: Setting): Promise<Vouched | Denial> {
+async function vouchFor(request: VouchRequest, setting: Setting): Promise<Vouched | Denial | 'overtaken'> {
   const { token, tokenKind, expected } = request
   const { steps, trust, at, caller } = setting
   if (tokenKind === 'jwt_svid') return vouchForSvid(token, setting)
@@ -103,6 +110,9 @@ async function vouchFor(request: VouchRequest, setting: Setting): Promise<Vouche
     ...{ token, profile: PROFILES[tokenKind], expected, trust, at },
     signal: () => caller.signal(),
   })
+  // What was proven under beliefs that were replaced while a key was fetched is proven anew.
+  const now = steps.current(at)
+  if (!denied(now) && now.generation !== trust.generation) return 'overtaken'
   if (denied(proven)) return proven
   // Nobody here has seen a proof: whoever holds a bound token may not be the one it was given to (RFC 9449 section 7.2).
   if (tokenKind === 'access_token' && proven.claims['cnf'] !== undefined) return deny('cnf_scheme_mismatch')

@@ -1,10 +1,18 @@
 import { describe, expect, test } from 'vitest'
+import { denied, deny } from '../../sidecar/decision.ts'
+import { createSingleUse } from '../../sidecar/token/single-use.ts'
+import { createProve, forgetful } from '../../sidecar/token/verify.ts'
+import { createVouch } from '../../sidecar/token/vouch.ts'
 import type { EndpointAnswer } from '../../sidecar/trust/endpoint.ts'
+import type { Snapshot } from '../../sidecar/trust/snapshot.ts'
+import { AT_S as ARENA_S } from '../attacks/arena.ts'
+import { openSteps } from '../attacks/steps.ts'
 import { signingKey } from '../fixtures/keys.ts'
-import { type IssuerPlan, openPipeline, type PipelinePlan } from '../fixtures/pipeline.ts'
+import { type IssuerPlan, openPipeline, PATIENT, type PipelinePlan } from '../fixtures/pipeline.ts'
 import { question } from '../fixtures/question.ts'
 import { introspectionAt } from '../fixtures/scripted-issuer.ts'
 import { forge, goodClaims } from '../fixtures/tokens.ts'
+import { EXPECTED, mint, PARTIES } from '../fixtures/vouching.ts'
 
 // Beliefs are replaced while a check waits for an issuer's answer: what counts is what is believed when the answer is given.
 
@@ -60,5 +68,45 @@ describe('beliefs that are replaced while a check waits', () => {
     const { verdict, asked } = await overtakenBy({}, Number.POSITIVE_INFINITY)
     expect(verdict).toBe('not_ready')
     expect(asked).toBeLessThanOrEqual(4)
+  })
+})
+
+describe('VerifyToken, when beliefs are replaced while a key is fetched', async () => {
+  const { trust } = await openSteps({ issuers: [...PARTIES] })
+  const proveNow = forgetful(
+    createProve((issuer, { kid }) => issuer.keys.byKid.get(kid)?.[0] ?? deny('kid_unknown')),
+  )
+  const vouchedWhile = async (change: (before: Snapshot) => Snapshot, times = 1) => {
+    let [believed, looks] = [trust, 0]
+    const vouch = createVouch({
+      current: () => believed,
+      prove: (inquiry) => {
+        if (looks++ < times) believed = change(believed)
+        return proveNow(inquiry)
+      },
+      once: createSingleUse(),
+      svid: undefined,
+      broke: (fault) => {
+        throw fault
+      },
+    })
+    const asked = { tokenKind: 'logout_token', expected: EXPECTED.logout_token, timeoutMs: 0 } as const
+    const request = { ...asked, token: Buffer.from(mint('logout_token')) }
+    const { outcome, trust: of } = await vouch(request, ARENA_S * 1000, PATIENT)
+    return { verdict: denied(outcome) ? outcome.reason : 'verified', generation: of?.generation }
+  }
+  const next = (before: Snapshot) => ({ ...before, generation: before.generation + 1 })
+
+  test('what they refuse is refused', async () => {
+    const { verdict } = await vouchedWhile((before) => ({ ...next(before), issuers: new Map() }))
+    expect(verdict).toBe('iss_unknown')
+  })
+
+  test('what they do not touch is used once, under them', async () => {
+    expect(await vouchedWhile(next)).toEqual({ verdict: 'verified', generation: trust.generation + 1 })
+  })
+
+  test('replaced each time, nobody knows', async () => {
+    expect((await vouchedWhile(next, Number.POSITIVE_INFINITY)).verdict).toBe('not_ready')
   })
 })
