@@ -68,8 +68,8 @@ export async function connect(plan: ConnectionPlan, signal: AbortSignal): Promis
   return trouble ? failed(trouble) : { ok: true, connection }
 }
 
-// Each default of ioredis 6 that hangs, resends or prints, by name. Two are switched off by taking the job over: authentication (its own
-// goes on after "no password is set") and connecting again (its own keeps the credentials of the first time).
+// Each default of ioredis 6 that hangs, resends or prints, by name. Three are switched off by taking the job over: authentication (its own
+// goes on after "no password is set"), connecting again (its own keeps the credentials of the first time) and `commandTimeout` (see `inTime`).
 function optionsFor({
   node,
   credentials: { tls },
@@ -83,7 +83,6 @@ function optionsFor({
     lazyConnect: true,
     connectTimeout: limits.connectMs,
     disconnectTimeout: limits.commandMs,
-    commandTimeout: limits.commandMs,
     socketTimeout: limits.socketMs,
     keepAlive: 10_000,
     noDelay: true,
@@ -129,7 +128,7 @@ function over(redis: Redis, node: RedisNode, limits: RedisLimits, ended: AbortSi
     const all = Promise.all(replies).finally(() => {
       pending -= commands.length
     })
-    return unlessAborted(all, signal)
+    return inTime(all, limits.commandMs, signal)
   }
   return {
     node,
@@ -166,19 +165,30 @@ async function asked(redis: Redis, name: string, args: readonly Argument[]): Pro
   } catch (cause) {
     if (cause instanceof Error && cause.name === 'ReplyError')
       return refusalOf(cause.message, redis.options.host)
-    return new Befallen(cause instanceof Error && cause.message === 'Command timed out' ? 'timeout' : 'lost')
+    return new Befallen('lost')
   }
 }
 
-async function unlessAborted(
+/**
+ * Timers run before sockets are read. Whoever was kept from the event loop for longer than `limitMs` would call late what has been lying in
+ * the socket all the time; so when the limit has passed, sockets are read once more (`setImmediate` comes after them) before it counts.
+ */
+async function inTime(
   all: Promise<readonly (Reply | Befallen)[]>,
+  limitMs: number,
   signal: AbortSignal,
 ): Promise<Sent> {
-  const { promise: aborted, resolve } = Promise.withResolvers<undefined>()
-  const abort = () => resolve(undefined)
+  const { promise: over, resolve } = Promise.withResolvers<Trouble>()
+  const limit = AbortSignal.timeout(limitMs)
+  const abort = () => resolve('aborted')
+  const late = () => void setImmediate(resolve, 'timeout')
   signal.addEventListener('abort', abort, { once: true })
-  const replies = await Promise.race([all, aborted]).finally(() => signal.removeEventListener('abort', abort))
-  if (!replies) return { ok: false, trouble: 'aborted', executed: 'unknown' }
+  limit.addEventListener('abort', late, { once: true })
+  const replies = await Promise.race([all, over]).finally(() => {
+    signal.removeEventListener('abort', abort)
+    limit.removeEventListener('abort', late)
+  })
+  if (typeof replies === 'string') return { ok: false, trouble: replies, executed: 'unknown' }
   const befallen = replies.find((reply) => reply instanceof Befallen)
   if (befallen) return { ok: false, trouble: befallen.trouble, executed: 'unknown' }
   return { ok: true, replies: replies.filter((reply): reply is Reply => !(reply instanceof Befallen)) }

@@ -7,11 +7,12 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { aclFor } from '../../contracts/redis/settings.ts'
 import { startChaosProxy } from '../fixtures/chaos-proxy.ts'
-import { newToken, register, rotate } from '../fixtures/families.ts'
+import { NOBODY, newToken, register, rotate } from '../fixtures/families.ts'
 import { until } from '../fixtures/process.ts'
 import { type RedisServer, redisCli, startRedis } from '../fixtures/redis-server.ts'
 import {
   guardOver,
+  type Link,
   observed,
   openLink,
   PREFIX,
@@ -93,6 +94,31 @@ test('fault E2: 500 ms slow: no answer waits longer than the limit, and after fi
   await link.connected()
   await until('freshness', async () => (await memory.fresh()) === 'fresh' || undefined)
   observed('E2', '500 ms slow', `open circuit answers in ${open.toFixed(2)} ms at worst; heals`)
+})
+
+describe('fault E2: the limit of an answer', () => {
+  // Keeps this thread, and nobody else's, from everything.
+  const sleepHard = (ms: number) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
+  const get = ({ redis }: Link) => redis.ask({ key: 'k' }, ['get', 'k'], NOBODY)
+
+  test('fault E2: what came in time counts, however late this process gets to read it', async () => {
+    await using link = openLink(settingsFor(server.port), { commandMs: 50 })
+    await link.connected()
+    for (let round = 0; round < 5; round++) {
+      const asked = get(link)
+      sleepHard(150)
+      expect(await asked).toMatchObject({ ok: true })
+    }
+  })
+  test('fault E2: what has not come by then is too late, also after such a pause', async () => {
+    await using link = openLink(settingsFor(server.port), { commandMs: 50 })
+    await link.connected()
+    server.signal('SIGSTOP')
+    const asked = get(link)
+    sleepHard(150)
+    expect(await asked).toEqual({ ok: false, trouble: 'timeout', executed: 'unknown' })
+    server.signal('SIGCONT')
+  })
 })
 
 test('fault E3: silent: the connection is given up, and no question stays parked', async () => {
