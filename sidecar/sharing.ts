@@ -137,10 +137,12 @@ function count(event: FamilyEvent, { telemetry, report }: GuardNeeds): void {
     case 'unavailable':
       telemetry.tokenRequested('unavailable')
       return
-    case 'replay_detected':
+    case 'replay_detected': {
+      const { event: _, ...facts } = event
       telemetry.refreshReplayDetected()
-      report('refresh_replay_detected', { accessTokensRevoked: event.accessTokensRevoked })
+      report('refresh_replay_detected', facts)
       return
+    }
     default:
       event satisfies never
   }

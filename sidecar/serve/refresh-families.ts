@@ -18,6 +18,7 @@ import {
   type Registration,
   type FamilySubject as Subject,
 } from '../tokens/families.ts'
+import { FINGERPRINT_BYTES } from '../tokens/family-records.ts'
 import { MOST_GRACE_MS, type RefusalReason, type Rotation, type RotationOutcome } from '../tokens/rotation.ts'
 import type { CredentialService } from './credentials.ts'
 
@@ -121,7 +122,7 @@ function soundToken(token: Uint8Array): boolean {
 }
 
 function registrationOf(asked: RegisterRequest, at: number): Registration | Unanswerable {
-  const { family, token, binding, expiresAtMs, accessTokenLifetimeMs } = asked
+  const { family, token, binding, expiresAtMs, accessTokenLifetimeMs, clientFingerprint: fingerprint } = asked
   const subject = subjectOf(asked.subject)
   if (!subject) return INVALID('subject')
   const checks = [
@@ -129,23 +130,26 @@ function registrationOf(asked: RegisterRequest, at: number): Registration | Unan
     [binding.length <= MOST_BINDING_BYTES, 'binding'],
     [expiresAtMs > at && expiresAtMs <= at + MOST_LIFE_MS, 'expires_at_ms'],
     [accessTokenLifetimeMs > 0 && accessTokenLifetimeMs <= MOST_ACCESS_TOKEN_MS, 'access_token_lifetime_ms'],
+    [fingerprint.length <= FINGERPRINT_BYTES, 'client_fingerprint'],
   ] as const
   const wrong = checks.find(([sound]) => !sound)
   const problem = familyProblem(family) ?? (wrong && INVALID(wrong[1]))
-  return problem ?? { family, token, subject, binding, expiresAtMs, accessTokenLifetimeMs }
+  return problem ?? { family, token, subject, binding, expiresAtMs, accessTokenLifetimeMs, fingerprint }
 }
 
-function rotationOf({ family, presented, next, binding, graceMs }: RotateRequest): Rotation | Unanswerable {
+function rotationOf(asked: RotateRequest): Rotation | Unanswerable {
+  const { family, presented, next, binding, graceMs, clientFingerprint: fingerprint } = asked
   const checks = [
     // What a client sent may be anything: it is then unknown, and no fault of the caller's.
     [presented.length >= 1 && presented.length <= TOKEN_BYTES[1], 'presented'],
     [soundToken(next) && !next.equals(presented), 'next'],
     [binding.length <= MOST_BINDING_BYTES, 'binding'],
     [graceMs <= MOST_GRACE_MS, 'grace_ms'],
+    [fingerprint.length <= FINGERPRINT_BYTES, 'client_fingerprint'],
   ] as const
   const wrong = checks.find(([sound]) => !sound)
   const problem = familyProblem(family) ?? (wrong && INVALID(wrong[1]))
-  return problem ?? { family, presented, next, binding, graceMs }
+  return problem ?? { family, presented, next, binding, graceMs, fingerprint }
 }
 
 function accessOf(asked: RevokeRequest['accessTokens']): AccessTokens | Unanswerable {

@@ -1,6 +1,13 @@
 import { bindingOf, type FamilyFacts, SECRET_BYTES, sealFacts, sealIssued } from './family-records.ts'
 import type { FamilyStore } from './family-store.ts'
-import { type RefusalReason, type Rotation, type RotationOutcome, rotate, standingOf } from './rotation.ts'
+import {
+  type RefusalReason,
+  type Replayed,
+  type Rotation,
+  type RotationOutcome,
+  rotate,
+  standingOf,
+} from './rotation.ts'
 import { digest, type RandomBytes } from './seal.ts'
 
 /** Whose access tokens end with a family: those of the session where there is one. */
@@ -12,8 +19,20 @@ export type RevokeAccess = (whose: FamilySubject, untilMs: number, signal: Abort
 export type FamilyEvent =
   | { readonly event: 'rotated' | 'retried'; readonly ageMs: number }
   | { readonly event: 'refused'; readonly reason: RefusalReason }
-  | { readonly event: 'replay_detected'; readonly accessTokensRevoked: boolean }
+  | ReplayEvent
   | { readonly event: 'unavailable' }
+
+/** Tells an investigator who the two were that used one token; all of it in hex, nothing of it is a token. */
+export interface ReplayEvent {
+  readonly event: 'replay_detected'
+  readonly accessTokensRevoked: boolean
+  /** Digest of the family's name. */
+  readonly family: string
+  /** Fingerprints of who began the family, who used the token when it was good, and who came with it again; empty: not told. */
+  readonly registeredBy: string
+  readonly usedBy: string
+  readonly presentedBy: string
+}
 
 export interface FamiliesNeeds {
   readonly store: FamilyStore
@@ -32,6 +51,8 @@ export interface Registration {
   readonly binding: Buffer
   readonly expiresAtMs: number
   readonly accessTokenLifetimeMs: number
+  /** Of the client that is given the first token; FINGERPRINT_BYTES at most, empty when it is not told. */
+  readonly fingerprint: Buffer
 }
 
 /** Which access tokens end with a family that is revoked. */
@@ -62,17 +83,18 @@ export function createFamilies(needs: FamiliesNeeds): Families {
   const { store, chance, wall, tell, lifetime: signal } = needs
   const ending = new Map<string, Promise<RotationOutcome>>()
 
-  const replayed = async (family: Buffer, facts: FamilyFacts): Promise<RotationOutcome> => {
+  const replayed = async (family: Buffer, replay: Replayed): Promise<RotationOutcome> => {
+    const { facts } = replay
     // Access tokens first: if we die in between, the family has not ended, and the next presentation comes here again.
     const accessTokensRevoked = await needs.revokeAccess(facts, wall() + facts.accessTokenLifetimeMs, signal)
     const ended = await store.end(family, 'replay', facts.expiresAtMs, signal)
-    tell({ event: 'replay_detected', accessTokensRevoked })
+    tell(replayEvent(family, replay, accessTokensRevoked))
     return ended === 'unavailable' ? { outcome: 'unavailable' } : { outcome: 'refused', reason: 'replay' }
   }
   // Who comes while the family is being ended waits for that end: a hundred replays at once are one replay.
-  const endReplayed = (family: Buffer, facts: FamilyFacts): Promise<RotationOutcome> => {
+  const endReplayed = (family: Buffer, replay: Replayed): Promise<RotationOutcome> => {
     const name = family.toString('latin1')
-    const current = ending.get(name) ?? replayed(family, facts).finally(() => ending.delete(name))
+    const current = ending.get(name) ?? replayed(family, replay).finally(() => ending.delete(name))
     ending.set(name, current)
     return current
   }
@@ -87,6 +109,7 @@ export function createFamilies(needs: FamiliesNeeds): Families {
         bornAtMs: wall(),
         expiresAtMs,
         accessTokenLifetimeMs,
+        registeredBy: asked.fingerprint.toString('hex'),
       }
       const born = {
         token: digest(token),
@@ -133,6 +156,17 @@ async function endingOf(
   const facts = found === 'unknown' ? undefined : standingOf(found, family, access.token)?.facts
   if (!facts) return { whose: undefined, ...longest }
   return { whose: facts, liveMs: facts.accessTokenLifetimeMs, untilMs: facts.expiresAtMs }
+}
+
+function replayEvent(family: Buffer, replay: Replayed, accessTokensRevoked: boolean): ReplayEvent {
+  return {
+    event: 'replay_detected',
+    accessTokensRevoked,
+    family: family.toString('hex'),
+    registeredBy: replay.facts.registeredBy,
+    usedBy: replay.usedBy.toString('hex'),
+    presentedBy: replay.presentedBy.toString('hex'),
+  }
 }
 
 function eventOf(outcome: RotationOutcome, at: number): FamilyEvent {

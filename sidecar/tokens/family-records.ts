@@ -15,6 +15,8 @@ export interface FamilyFacts {
   readonly bornAtMs: number
   readonly expiresAtMs: number
   readonly accessTokenLifetimeMs: number
+  /** Hex; empty when it was not told. */
+  readonly registeredBy: string
 }
 
 /** A token that may be used. */
@@ -28,6 +30,8 @@ export interface Issued {
 /** A token that was used. */
 export interface Used {
   readonly secret: Buffer
+  /** Fingerprint of who used it, FINGERPRINT_BYTES at most; empty when it was not told. */
+  readonly by: Buffer
   /** Digest of the token that was given for it. */
   readonly successor: Buffer
   /** That token itself, while it may be given once more. */
@@ -35,7 +39,10 @@ export interface Used {
 }
 
 export const SECRET_BYTES = 32
+export const FINGERPRINT_BYTES = 64
 const DIGEST_BYTES = 32
+const UNTIL_AT = SECRET_BYTES + DIGEST_BYTES
+const BY_AT = UNTIL_AT + 8
 
 export function sealFacts(secret: Buffer, family: Buffer, facts: FamilyFacts, random: RandomBytes): Buffer {
   return seal(secret, { family, what: 'facts' }, Buffer.from(JSON.stringify(facts)), random)
@@ -68,21 +75,23 @@ export function openIssued(token: Buffer, family: Buffer, sealed: Buffer): Issue
 
 /** The digest of the successor stays readable, so that a token whose parent names another successor is known to be stray. */
 export function sealUsed(token: Buffer, family: Buffer, used: Used, random: RandomBytes): Buffer {
-  const { secret, successor, again } = used
+  const { secret, by, successor, again } = used
   const until = Buffer.alloc(8)
   until.writeBigUInt64BE(BigInt(again?.untilMs ?? 0))
-  const plain = Buffer.concat([secret, successor, until, again?.successor ?? Buffer.alloc(0)])
+  const fingerprint = Buffer.concat([Buffer.of(by.length), by])
+  const plain = Buffer.concat([secret, successor, until, fingerprint, again?.successor ?? Buffer.alloc(0)])
   return Buffer.concat([successor, seal(token, { family, what: 'used' }, plain, random)])
 }
 
 export function openUsed(token: Buffer, family: Buffer, record: Buffer): Used | undefined {
   const plain = unseal(token, { family, what: 'used' }, record.subarray(DIGEST_BYTES))
   if (!plain) return undefined
-  const successor = plain.subarray(SECRET_BYTES, SECRET_BYTES + DIGEST_BYTES)
-  const untilMs = Number(plain.readBigUInt64BE(SECRET_BYTES + DIGEST_BYTES))
-  const token2 = plain.subarray(SECRET_BYTES + DIGEST_BYTES + 8)
+  const successor = plain.subarray(SECRET_BYTES, UNTIL_AT)
+  const untilMs = Number(plain.readBigUInt64BE(UNTIL_AT))
+  const byEnd = BY_AT + 1 + (plain[BY_AT] ?? 0)
+  const token2 = plain.subarray(byEnd)
   const again = token2.length > 0 ? { successor: token2, untilMs } : undefined
-  return { secret: plain.subarray(0, SECRET_BYTES), successor, again }
+  return { secret: plain.subarray(0, SECRET_BYTES), by: plain.subarray(BY_AT + 1, byEnd), successor, again }
 }
 
 /** Whether the record of a used token names this one as its successor. */

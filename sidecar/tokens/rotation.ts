@@ -22,6 +22,8 @@ export interface Rotation {
   readonly next: Buffer
   readonly binding: Buffer
   readonly graceMs: number
+  /** Of the client that presents the token; FINGERPRINT_BYTES at most, empty when it is not told. */
+  readonly fingerprint: Buffer
 }
 
 export type RefusalReason = 'replay' | 'unknown' | 'expired' | 'revoked' | 'reauthenticate' | 'binding'
@@ -32,12 +34,20 @@ export type RotationOutcome =
   | { readonly outcome: 'refused'; readonly reason: RefusalReason }
   | { readonly outcome: 'unavailable' }
 
+/** One token, two users. */
+export interface Replayed {
+  readonly facts: FamilyFacts
+  /** Fingerprints of who used the token when it was good, and of who came with it now. */
+  readonly usedBy: Buffer
+  readonly presentedBy: Buffer
+}
+
 export interface RotationNeeds {
   readonly store: FamilyStore
   readonly wall: () => number
   readonly chance: RandomBytes
   /** Ends the family and the access tokens of its subject. */
-  readonly endReplayed: (family: Buffer, facts: FamilyFacts) => Promise<RotationOutcome>
+  readonly endReplayed: (family: Buffer, replayed: Replayed) => Promise<RotationOutcome>
 }
 
 /** A token of a family as it is known, opened. */
@@ -134,7 +144,7 @@ function obstacle(
 
 function takingOf(
   { chance, wall }: RotationNeeds,
-  { id, presented, next, graceMs }: Asked,
+  { id, presented, next, graceMs, fingerprint: by }: Asked,
   { issued, facts }: Extract<Standing, { state: 'issued' }>,
 ): Taking {
   const { secret, sequence, parent } = issued
@@ -143,7 +153,7 @@ function takingOf(
   const again = graceMs > 0 ? { successor: next, untilMs: wall() + graceMs } : undefined
   return {
     token,
-    used: sealUsed(presented, id, { secret, successor, again }, chance),
+    used: sealUsed(presented, id, { secret, by, successor, again }, chance),
     parent,
     next: successor,
     issued: sealIssued(next, id, { secret, sequence: sequence + 1, parent: token }, chance),
@@ -178,7 +188,7 @@ async function again(
   }
   if (found.ended === 'replay') return refused('replay')
   if (found.ended === 'revoked' || found.ended === 'gap') return refused(ENDED[found.ended])
-  return needs.endReplayed(asked.id, facts)
+  return needs.endReplayed(asked.id, { facts, usedBy: used.by, presentedBy: asked.fingerprint })
 }
 
 async function unusedSuccessor(

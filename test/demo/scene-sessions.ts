@@ -80,11 +80,15 @@ function grant(issuer: string, subject: string, sessionId: string, token: Buffer
     binding: Buffer.alloc(0),
     expiresAtMs: Date.now() + LIFETIME_MS,
     accessTokenLifetimeMs: LIFETIME_MS,
+    clientFingerprint: Buffer.alloc(0),
   }
 }
 
 function rotated(client: FamiliesClient, family: string, presented: Buffer, next: Buffer): Promise<string> {
-  return outcomeOf(client.rotate({ family, presented, next, binding: Buffer.alloc(0), graceMs: 0 }))
+  const none = Buffer.alloc(0)
+  return outcomeOf(
+    client.rotate({ family, presented, next, binding: none, graceMs: 0, clientFingerprint: none }),
+  )
 }
 
 function newToken(): Buffer {

@@ -180,6 +180,7 @@ async function registered(sid: string, token: Buffer): Promise<void> {
     binding: Buffer.alloc(0),
     expiresAtMs: Date.now() + 3_600_000,
     accessTokenLifetimeMs: 600_000,
+    clientFingerprint: Buffer.alloc(0),
   })
   const { code } = await called(NAMED, { target: SOCKET, method: Families.register.path, message })
   expect(code).toBe(status.OK)
@@ -192,6 +193,7 @@ async function rotated(family: string, presented: Buffer, next: Buffer) {
     next,
     binding: Buffer.alloc(0),
     graceMs: 0,
+    clientFingerprint: Buffer.alloc(0),
   })
   const { answer } = await called(NAMED, { target: SOCKET, method: Families.rotate.path, message })
   const { outcome } = Families.rotate.responseDeserialize(answer)

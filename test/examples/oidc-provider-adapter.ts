@@ -28,6 +28,8 @@ export interface GuardTerms {
   readonly invalidGrant: () => Error
   // RFC 6749 knows no word for it; the request fails with 503.
   readonly unavailable: () => Error
+  // Of the client whose request is served now, such as a keyed digest over its address and user agent; for whoever looks into a replay.
+  readonly fingerprint?: () => Buffer
 }
 
 export interface GuardedAdapter {
@@ -62,6 +64,7 @@ export function guardRefreshTokens(
           next: bytes(id),
           binding: bindingOf(payload),
           graceMs: 0,
+          clientFingerprint: fingerprintNow(terms),
         })
       await rows.upsert(id, { ...payload, [FAMILY]: family }, expiresIn)
     },
@@ -92,7 +95,12 @@ async function rotate(families: FamiliesClient, terms: GuardTerms, request: Rota
   if (answer.outcome?.$case !== 'rotated') throw terms.invalidGrant()
 }
 
-function registration(id: string, payload: Payload, { issuer, accessTokenLifetimeMs }: GuardTerms) {
+function fingerprintNow({ fingerprint }: GuardTerms): Buffer {
+  return fingerprint?.() ?? Buffer.alloc(0)
+}
+
+function registration(id: string, payload: Payload, terms: GuardTerms) {
+  const { issuer, accessTokenLifetimeMs } = terms
   const { accountId, clientId, exp } = payload
   return {
     family: id,
@@ -102,6 +110,7 @@ function registration(id: string, payload: Payload, { issuer, accessTokenLifetim
     binding: bindingOf(payload),
     expiresAtMs: Number(exp) * 1000,
     accessTokenLifetimeMs,
+    clientFingerprint: fingerprintNow(terms),
   }
 }
 

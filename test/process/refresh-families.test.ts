@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { existsSync, mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,7 +8,7 @@ import { errors } from 'oidc-provider'
 import { describe, expect, test } from 'vitest'
 import { guardRefreshTokens } from '../examples/oidc-provider-adapter.ts'
 import { openFamiliesClient, outcomeOf, statusOf } from '../fixtures/credentials.ts'
-import { HOUR_MS, NO_BINDING, newToken } from '../fixtures/families.ts'
+import { HOUR_MS, NO_BINDING, NO_FINGERPRINT, newToken } from '../fixtures/families.ts'
 import { type Idp, startIdp } from '../fixtures/idp.ts'
 import { WEB_CLIENT } from '../fixtures/idp-provider.ts'
 import type { AdapterFactory } from '../fixtures/idp-store.ts'
@@ -41,6 +42,7 @@ const registration = (family: string, token: Buffer) => ({
   binding: NO_BINDING,
   expiresAtMs: Date.now() + HOUR_MS,
   accessTokenLifetimeMs: 300_000,
+  clientFingerprint: Buffer.from('who signed in'),
 })
 const rotation = (family: string, presented: Buffer, next = newToken()) => ({
   family,
@@ -48,6 +50,7 @@ const rotation = (family: string, presented: Buffer, next = newToken()) => ({
   next,
   binding: NO_BINDING,
   graceMs: 0,
+  clientFingerprint: NO_FINGERPRINT,
 })
 
 describe('the socket for credentials', () => {
@@ -72,6 +75,29 @@ describe('the socket for credentials', () => {
     using asker = openAsker(credentials)
     await expect(asker.ask(question({ token: 'x' }))).rejects.toThrow(`status ${status.UNIMPLEMENTED}`)
   })
+  test('000-23: at a replay the log tells both clients by their fingerprints, and no token', async () => {
+    using ground = openGround()
+    const { sidecar, credentials } = await startWith(ground)
+    await using _ = sidecar
+    using families = openFamiliesClient(credentials)
+    const [token, next, stolen] = [newToken(), newToken(), newToken()]
+    await families.register(registration('grant', token))
+    const by = (clientFingerprint: Buffer, successor: Buffer) =>
+      outcomeOf(families.rotate({ ...rotation('grant', token, successor), clientFingerprint }))
+    expect(await by(Buffer.alloc(65), next)).toBe('INVALID_ARGUMENT')
+    expect(await by(Buffer.alloc(64, 0xab), next)).toBe('rotated')
+    expect(await by(Buffer.from('thief'), stolen)).toBe('replay')
+    const line = await sidecar.event('refresh_replay_detected')
+    expect(line).toMatchObject({
+      family: createHash('sha256').update('grant').digest('hex'),
+      registeredBy: Buffer.from('who signed in').toString('hex'),
+      usedBy: 'ab'.repeat(64),
+      presentedBy: Buffer.from('thief').toString('hex'),
+    })
+    for (const secret of [token, next, stolen])
+      for (const form of [secret.toString(), secret.toString('hex'), secret.toString('base64')])
+        expect(JSON.stringify(line)).not.toContain(form)
+  })
   test('is not there unless it is asked for', async () => {
     using ground = openGround()
     await using sidecar = await startSidecar({ config: ground.config() })
@@ -84,6 +110,7 @@ describe('the socket for credentials', () => {
     ['one that lives for ever', { expiresAtMs: Date.now() + 401 * 24 * HOUR_MS }],
     ['one that has ended', { expiresAtMs: Date.now() - 1 }],
     ['a binding without end', { binding: Buffer.alloc(129) }],
+    ['a fingerprint without end', { clientFingerprint: Buffer.alloc(65) }],
   ])('refuses to register %s', async (_name, over) => {
     using ground = openGround()
     const { sidecar, credentials } = await startWith(ground)

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { createFamilyMemory } from '../../../sidecar/tokens/family-memory.ts'
 import { MOST_ROTATIONS } from '../../../sidecar/tokens/rotation.ts'
@@ -15,9 +16,11 @@ import {
 async function begun(binding?: Buffer): Promise<{ readonly guard: Guard; readonly first: Buffer }> {
   const guard = createGuard()
   const first = newToken()
-  expect(await register(guard, 'grant', first, binding)).toBe('created')
+  expect(await register(guard, 'grant', first, binding ? { binding } : {})).toBe('created')
   return { guard, first }
 }
+
+const hex = (text: string): string => Buffer.from(text).toString('hex')
 
 describe('a family that is used as it should be', () => {
   test('002-01, O4: each refresh gives the next token and voids the one before', async () => {
@@ -78,7 +81,9 @@ describe('a used token comes again', () => {
     expect(guard.revoked).toEqual([
       { whose: expect.objectContaining(SUBJECT), untilMs: guard.clock.at + 300_000 },
     ])
-    expect(guard.events).toContainEqual({ event: 'replay_detected', accessTokensRevoked: true })
+    expect(guard.events).toContainEqual(
+      expect.objectContaining({ event: 'replay_detected', accessTokensRevoked: true }),
+    )
     expect(await rotate(guard, 'grant', second)).toBe('revoked')
   })
   test('002-03: it may be any of them, not the last one only', async () => {
@@ -101,6 +106,54 @@ describe('a used token comes again', () => {
     expect(guard.revoked).toHaveLength(1)
     for (const next of nexts) expect(await rotate(guard, 'grant', next)).not.toBe('rotated')
   })
+  test('000-23: a replay tells who both were, and who began, without a token', async () => {
+    const [owner, ownerLater, thief] = [Buffer.from('owner'), Buffer.alloc(64, 0xab), Buffer.of(0xff)]
+    const guard = createGuard()
+    const tokens = [newToken(), newToken(), newToken()] as const
+    await register(guard, 'grant', tokens[0], { fingerprint: owner })
+    await rotate(guard, 'grant', tokens[0], { next: tokens[1], fingerprint: owner })
+    // With and without a grace, within which the record of the token holds its successor, too.
+    await rotate(guard, 'grant', tokens[1], { next: tokens[2], fingerprint: ownerLater, graceMs: 1 })
+    guard.clock.at += 2
+    await rotate(guard, 'grant', tokens[2], { fingerprint: owner })
+    await rotate(guard, 'grant', tokens[1], { fingerprint: thief })
+    const replays = guard.events.filter(({ event }) => event === 'replay_detected')
+    expect(replays).toEqual([
+      {
+        event: 'replay_detected',
+        accessTokensRevoked: true,
+        family: createHash('sha256').update('grant').digest('hex'),
+        registeredBy: owner.toString('hex'),
+        usedBy: 'ab'.repeat(64),
+        presentedBy: 'ff',
+      },
+    ])
+  })
+  test('000-23: the other of two users is the one who used that very token, first or last', async () => {
+    const pairs: unknown[] = []
+    for (const turn of [0, 1]) {
+      const guard = createGuard()
+      const tokens = [newToken(), newToken()] as const
+      await register(guard, 'grant', tokens[0])
+      await rotate(guard, 'grant', tokens[0], { next: tokens[1], fingerprint: Buffer.from('a') })
+      await rotate(guard, 'grant', tokens[1], { fingerprint: Buffer.from('b') })
+      await rotate(guard, 'grant', tokens[turn] ?? tokens[0], { fingerprint: Buffer.from('c') })
+      pairs.push(guard.events.at(-2))
+    }
+    const seen = { registeredBy: '', presentedBy: hex('c') }
+    expect(pairs).toMatchObject([
+      { ...seen, usedBy: hex('a') },
+      { ...seen, usedBy: hex('b') },
+    ])
+  })
+  test('000-23: who lost a race is told together with who won it', async () => {
+    const { guard, first } = await begun()
+    await Promise.all(
+      ['a', 'b'].map((who) => rotate(guard, 'grant', first, { fingerprint: Buffer.from(who) })),
+    )
+    const [replay] = guard.events.filter((event) => event.event === 'replay_detected')
+    expect([replay?.usedBy, replay?.presentedBy].toSorted()).toEqual([hex('a'), hex('b')])
+  })
   test('002-20: a theft is told in the order in which it happens', async () => {
     const { guard, first } = await begun()
     const second = newToken()
@@ -110,7 +163,7 @@ describe('a used token comes again', () => {
     await rotate(guard, 'grant', second)
     expect(guard.events).toEqual([
       { event: 'rotated', ageMs: 0 },
-      { event: 'replay_detected', accessTokensRevoked: true },
+      expect.objectContaining({ event: 'replay_detected', accessTokensRevoked: true }),
       { event: 'refused', reason: 'replay' },
       { event: 'refused', reason: 'revoked' },
     ])
@@ -121,7 +174,9 @@ describe('a used token comes again', () => {
     await rotate(guard, 'grant', first, { next })
     guard.reachable = false
     expect(await rotate(guard, 'grant', first)).toBe('replay')
-    expect(guard.events).toContainEqual({ event: 'replay_detected', accessTokensRevoked: false })
+    expect(guard.events).toContainEqual(
+      expect.objectContaining({ event: 'replay_detected', accessTokensRevoked: false }),
+    )
     expect(await rotate(guard, 'grant', next)).toBe('revoked')
   })
 })
@@ -172,6 +227,7 @@ describe('002-08, Z8: grace', () => {
       next: newToken(),
       graceMs: 10_000,
       binding: Buffer.alloc(0),
+      fingerprint: Buffer.alloc(0),
     }
     expect(await guard.families.rotate(asked, NOBODY)).toMatchObject({ outcome: 'retry', successor: next })
   })

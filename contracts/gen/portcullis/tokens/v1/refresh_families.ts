@@ -64,6 +64,8 @@ export interface RegisterRequest {
   expiresAtMs: number;
   /** How long access tokens issued with the family live at most, milliseconds, at most a day: so long a revocation counts. Required. */
   accessTokenLifetimeMs: number;
+  /** Whoever is given the first token, as `RotateRequest.client_fingerprint`. */
+  clientFingerprint: Buffer;
 }
 
 export interface RegisterResponse {
@@ -82,6 +84,12 @@ export interface RotateRequest {
    * 0 (the default) to 30000 milliseconds. Leave it 0 for bound tokens.
    */
   graceMs: number;
+  /**
+   * What tells this client from another, such as a digest over its address, its user agent and its key's thumbprint; the caller chooses,
+   * nothing depends on it. At a replay the log line shows, in hex, this one and that of whoever had used the token before: put no
+   * secret and no person in it, and key the digest if addresses must not be guessed from it. Empty: not known. 64 bytes.
+   */
+  clientFingerprint: Buffer;
 }
 
 export interface RotateResponse {
@@ -218,6 +226,7 @@ function createBaseRegisterRequest(): RegisterRequest {
     binding: Buffer.alloc(0),
     expiresAtMs: 0,
     accessTokenLifetimeMs: 0,
+    clientFingerprint: Buffer.alloc(0),
   };
 }
 
@@ -240,6 +249,9 @@ export const RegisterRequest: MessageFns<RegisterRequest> = {
     }
     if (message.accessTokenLifetimeMs !== 0) {
       writer.uint32(48).uint64(message.accessTokenLifetimeMs);
+    }
+    if (message.clientFingerprint.length !== 0) {
+      writer.uint32(58).bytes(message.clientFingerprint);
     }
     return writer;
   },
@@ -305,6 +317,14 @@ export const RegisterRequest: MessageFns<RegisterRequest> = {
             message.accessTokenLifetimeMs = longToNumber(reader.uint64());
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.clientFingerprint = Buffer.from(reader.bytes());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -354,7 +374,14 @@ export const RegisterResponse: MessageFns<RegisterResponse> = {
 };
 
 function createBaseRotateRequest(): RotateRequest {
-  return { family: "", presented: Buffer.alloc(0), next: Buffer.alloc(0), binding: Buffer.alloc(0), graceMs: 0 };
+  return {
+    family: "",
+    presented: Buffer.alloc(0),
+    next: Buffer.alloc(0),
+    binding: Buffer.alloc(0),
+    graceMs: 0,
+    clientFingerprint: Buffer.alloc(0),
+  };
 }
 
 export const RotateRequest: MessageFns<RotateRequest> = {
@@ -373,6 +400,9 @@ export const RotateRequest: MessageFns<RotateRequest> = {
     }
     if (message.graceMs !== 0) {
       writer.uint32(40).uint32(message.graceMs);
+    }
+    if (message.clientFingerprint.length !== 0) {
+      writer.uint32(50).bytes(message.clientFingerprint);
     }
     return writer;
   },
@@ -428,6 +458,14 @@ export const RotateRequest: MessageFns<RotateRequest> = {
             }
 
             message.graceMs = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.clientFingerprint = Buffer.from(reader.bytes());
             continue;
           }
         }
