@@ -68,13 +68,6 @@ export type IssuerTerms = Pick<
   IssuerMessage,
   'legacyTypUntilMs' | 'firstPartyClients' | 'introspection' | 'exchange' | 'client'
 >
-export const NO_TERMS: IssuerTerms = Object.freeze({
-  legacyTypUntilMs: 0,
-  firstPartyClients: [],
-  introspection: undefined,
-  exchange: undefined,
-  client: false,
-})
 
 /** Which tenants an issuer may speak for, in the form the feed carries. */
 export type TenantBinding = NonNullable<IssuerMessage['tenant']>

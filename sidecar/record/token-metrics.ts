@@ -39,7 +39,6 @@ export const TOKEN_OUTCOMES = [
   'unavailable',
   'other',
 ] as const
-export type TokenOutcome = (typeof TOKEN_OUTCOMES)[number]
 
 /** Where proofs are remembered: in this process, in the shared store, or nowhere because the shared store is lost. */
 export const REPLAY_STATES = ['memory', 'shared', 'lost'] as const

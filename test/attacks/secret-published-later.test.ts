@@ -4,9 +4,9 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import type { Snapshot } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
 import { createStandaloneFeed } from '../../sidecar/feed/standalone.ts'
-import { NO_TERMS } from '../../sidecar/settings.ts'
 import { jwksOf, signingKey } from '../fixtures/keys.ts'
 import { POLICY } from '../fixtures/pipeline.ts'
+import { NO_TERMS } from '../fixtures/terms.ts'
 import { ISSUER } from '../fixtures/tokens.ts'
 
 // Row 39, later: a provider whose keys we believe publishes the private half. Whoever read it can sign like the provider.

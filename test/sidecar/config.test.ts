@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import { stringify } from 'yaml'
 import { configPath, parseConfig, readConfig } from '../../sidecar/config.ts'
-import { NO_TERMS } from '../../sidecar/settings.ts'
+import { NO_TERMS } from '../fixtures/terms.ts'
 import { configOf, GOOD, ISSUER, parse, problemsOf, type Tree } from './configs.ts'
 
 test('the smallest configuration is completed with safe defaults', () => {

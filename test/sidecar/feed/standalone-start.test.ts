@@ -3,10 +3,11 @@ import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
 import type { Snapshot } from '../../../contracts/gen/portcullis/feed/v1/feed.ts'
 import { createStandaloneFeed } from '../../../sidecar/feed/standalone.ts'
-import { type JwksLocation, NO_TERMS } from '../../../sidecar/settings.ts'
+import type { JwksLocation } from '../../../sidecar/settings.ts'
 import { jwksOf, signingKey } from '../../fixtures/keys.ts'
 import { POLICY } from '../../fixtures/pipeline.ts'
 import { forget, tempDirectory, until } from '../../fixtures/process.ts'
+import { NO_TERMS } from '../../fixtures/terms.ts'
 
 // A key file that changes while the first fetch of another issuer still hangs.
 

@@ -4,11 +4,11 @@ import type { Issuer, Snapshot } from '../../../contracts/gen/portcullis/feed/v1
 import { readBundle } from '../../../sidecar/feed/bundle-files.ts'
 import { APPLICATION_ENTRYPOINT, engineLimits, prepareBundle } from '../../../sidecar/policy/bundle.ts'
 import type { Installed } from '../../../sidecar/ports.ts'
-import { NO_TERMS } from '../../../sidecar/settings.ts'
 import { type Blob, createInstall, type PreparePolicy } from '../../../sidecar/trust/install.ts'
 import { createTrustStore, type TrustStore } from '../../../sidecar/trust/store.ts'
 import { jwksOf, type SigningKey } from '../../fixtures/keys.ts'
 import { POLICY } from '../../fixtures/pipeline.ts'
+import { NO_TERMS } from '../../fixtures/terms.ts'
 import { AUDIENCE, ISSUER } from '../../fixtures/tokens.ts'
 
 // Snapshot messages as a feed sends them, and the real road into trust to send them down.
