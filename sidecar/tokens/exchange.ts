@@ -92,11 +92,11 @@ export function createExchange(needs: ExchangeNeeds): ExchangeToken {
     const known = held.get(key)
     if (known && needs.wall() < known.expiresAtMs - EXCHANGE_LIMITS.marginMs) return known
     const result = await Promise.race([once(key, wish, subject), over(signal)])
-    // What was revoked while we asked is not helped to live on.
-    const fallen = subject.trust.revocations.epoch === subject.epoch ? undefined : fallenNow(subject, needs)
-    if (!fallen) return result
+    // What is revoked, or believed no more, while we asked is not helped to live on.
+    const still = stands(subject, needs) ? subject : await subjectOf(wish, needs, signal)
+    if (still.kind === 'subject') return result
     held.delete(key)
-    return fallen
+    return still
   }
 }
 
@@ -146,9 +146,12 @@ function refusedFor({ reason }: Denial): Refused {
   return UNKNOWABLE.has(reason) ? UNAVAILABLE : { kind: 'refused', reason: 'subject_token', because: reason }
 }
 
-function fallenNow({ token, trust }: Subject, { wall }: ExchangeNeeds): Refused | undefined {
-  const fallen = fallenFor(token, trust, wall())
-  return fallen && refusedFor(fallen)
+/** Whether all is as it was when the subject was looked at. */
+function stands({ trust, epoch }: Subject, { current, wall }: ExchangeNeeds): boolean {
+  const at = wall()
+  const now = current(at)
+  if (denied(now) || lapsed(now, EXCHANGE_ACTION, at)) return false
+  return now.generation === trust.generation && now.revocations.epoch === epoch
 }
 
 async function formOf(

@@ -14,6 +14,7 @@ import { fedSnapshot } from '../trust/fed-world.ts'
 
 const TYPE = 'urn:ietf:params:oauth:token-type:access_token'
 const never = new AbortController().signal
+const UNAVAILABLE = { kind: 'refused', reason: 'unavailable' }
 let asked = 0
 let answer: () => EndpointAnswer | Promise<EndpointAnswer>
 const say = (change: object = {}, status = 200) => {
@@ -109,6 +110,41 @@ describe('a revocation', () => {
     await ask()
     arena.pass(1_000_000)
     expect(await ask()).toEqual({ kind: 'refused', reason: 'unavailable' })
+  })
+})
+
+describe('what changes while the issuer is asked counts', () => {
+  type Arena = Awaited<ReturnType<typeof open>>['arena']
+  test.each<readonly [what: string, change: (arena: Arena) => void, outcome: object]>([
+    [
+      'the issuer is believed no more',
+      ({ store }) => {
+        const before = store.installed()
+        if (before) store.swap({ ...before, generation: before.generation + 1, issuers: new Map() })
+      },
+      { kind: 'refused', reason: 'subject_token', because: 'iss_unknown' },
+    ],
+    ['everything is withheld', ({ store }) => store.withhold(7, 'a test'), UNAVAILABLE],
+    ['a revocation may have been missed', (arena) => arena.pass(1_000_000), UNAVAILABLE],
+    [
+      'something else',
+      ({ store }) => {
+        const before = store.installed()
+        if (before) store.swap({ ...before, generation: before.generation + 1 })
+      },
+      { kind: 'token' },
+    ],
+  ])('%s', async (_what, change, outcome) => {
+    const { arena, ask } = await open()
+    // Good for as long as it must be.
+    say({ expires_in: 300 })
+    const said = answer
+    answer = () => {
+      change(arena)
+      return said()
+    }
+    expect(await ask()).toMatchObject(outcome)
+    expect(asked).toBe(1)
   })
 })
 
