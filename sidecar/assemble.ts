@@ -196,8 +196,7 @@ function answering(parts: Parts, around: Surroundings): Assembly {
     judge: createJudge(floor),
     broke,
   })
-  const sourceOf = (issuer: string) => store.installed()?.issuers.get(issuer)?.source
-  const deny = denyFirst(local, sourceOf, feed.revoke)
+  const deny = denyFirst(local, () => store.installed()?.issuers, feed.revoke)
   const load = { inFlight: limits.inFlight, lagMs: limits.eventLoopLagMs }
   const admission = openAdmission(load, monotonic, sleep, life)
   const dropped = decisions.dropped

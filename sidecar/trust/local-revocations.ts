@@ -52,14 +52,17 @@ export function joinRevocations(first: KnownRevocations, second: KnownRevocation
   }
 }
 
-/** In force in `local` at once; what came of it everywhere is for `tell` to say. */
+/** In force in `local` at once; what came of it everywhere is for `tell` to say. `issuers`: those believed, if any can be now. */
 export function denyFirst(
   local: LocalRevocations,
-  sourceOf: (issuer: string) => string | undefined,
+  issuers: () => ReadonlyMap<string, { readonly source: string }> | undefined,
   tell: (entry: Revocation, signal: AbortSignal) => Promise<Revoked>,
 ): (fact: DenyFact, at: Moment, signal: AbortSignal) => Promise<Revoked> {
   return async (fact, at, signal) => {
-    const source = sourceOf(fact.issuer)
+    const known = issuers()
+    // While nothing is believed nothing is allowed either; whose fact it is can be told later.
+    if (!known) return 'unavailable'
+    const source = known.get(fact.issuer)?.source
     const entry = source === undefined ? undefined : entryOf(fact, source)
     if (!entry) return 'refused'
     const here = local.deny(entry, at)

@@ -257,8 +257,7 @@ test('000-17, 004-24: what one sidecar revokes is in the log when it is told so,
   }
   stage.publisher.update(world)
   await eventually(() => stage.publisher.states()[0]?.generation === 1, 'served')
-  const sourceOf = (issuer: string) => fed.store.installed()?.issuers.get(issuer)?.source
-  const deny = denyFirst(fed.local, sourceOf, feed.revoke)
+  const deny = denyFirst(fed.local, () => fed.store.installed()?.issuers, feed.revoke)
   const session = { kind: 'sid', value: 's-1', issuedBeforeMs: 0, expiresAtMs: Date.now() + 60_000 } as const
   expect(await deny({ ...session, issuer: ISSUER }, Date.now(), signal)).toBe('stored')
   await eventually(() => fed.revocations.head === 1, 'it comes back')

@@ -14,11 +14,11 @@ import { AT, caller, entry, LATER, message, token } from './revocation-world.ts'
 
 const never = new AbortController().signal
 const FACT: DenyFact = { issuer: ISSUER, kind: 'sid', value: 's-1', issuedBeforeMs: 0, expiresAtMs: LATER }
-const sourceOf = (issuer: string) => (issuer === ISSUER ? SOURCE : undefined)
+const believed = () => new Map([[ISSUER, { source: SOURCE }]])
 
 function open(tell: (entry: Revocation) => Promise<Revoked> = async () => 'stored') {
   const local = createLocalRevocations()
-  return { local, deny: denyFirst(local, sourceOf, tell) }
+  return { local, deny: denyFirst(local, believed, tell) }
 }
 
 test.each<readonly [what: string, tell: () => Promise<Revoked>, outcome: Revoked]>([
@@ -40,6 +40,20 @@ test.each<readonly [what: string, tell: () => Promise<Revoked>, outcome: Revoked
   expect(local.epoch).toBeGreaterThan(epoch)
   expect(await telling).toBe(outcome)
   expect(local.against(caller(), token('s-2'), AT)).toBeUndefined()
+})
+
+test('while everything is withheld nobody can tell whose fact it is: it is asked again, not refused for good', async () => {
+  const local = createLocalRevocations()
+  let trust: ReturnType<typeof believed> | undefined
+  const deny = denyFirst(
+    local,
+    () => trust,
+    async () => 'stored',
+  )
+  expect(await deny(FACT, AT, never)).toBe('unavailable')
+  trust = believed()
+  expect(await deny(FACT, AT, never)).toBe('stored')
+  expect(local.against(caller(), token('s-1'), AT)).toBe('revoked_sid')
 })
 
 test('nothing that an operator says takes it away', async () => {
