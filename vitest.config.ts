@@ -20,6 +20,7 @@ export default defineConfig({
         'test/sidecar/**/*.test.ts',
         'test/operator/**/*.test.ts',
         'test/contracts/**/*.test.ts',
+        'test/bench/**/*.test.ts',
       ]),
       project('attacks', ['test/attacks/**/*.test.ts', 'test/laws/**/*.test.ts'], patient),
       project('conformance', ['test/conformance/**/*.test.ts', 'test/policies/**/*.test.ts'], patient),

@@ -37,7 +37,7 @@ export async function openUnary(socket: string, pool: readonly Question[]): Prom
 }
 
 /** One CheckStream; answers are matched by id. */
-export async function openStream(socket: string, pool: readonly Question[]): Promise<Lane> {
+export async function openStream(socket: string, pool: readonly Pick<Question, 'streamed'>[]): Promise<Lane> {
   const session = await openSession(socket)
   const call = session.request(headersFor(CHECK_STREAM))
   const waiting = new Map<number, Judge>()

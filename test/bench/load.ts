@@ -16,8 +16,15 @@ export interface Target {
   readonly mark: (index: number, answer: Answer) => Mark
 }
 
-/** So many at once, each next one as soon as one is answered; or so many a second, whatever comes back. */
-export type Pace = { readonly atOnce: number } | { readonly perSecond: number }
+/**
+ * So many at once, each next one as soon as one is answered, `upTo` that many in all; or so many a second, whatever
+ * comes back.
+ */
+export type Pace = AtOnce | { readonly perSecond: number }
+export interface AtOnce {
+  readonly atOnce: number
+  readonly upTo?: number
+}
 
 /** One run. Times in microseconds, `busy` as share of one core. */
 export interface Run {
@@ -48,7 +55,7 @@ export async function load(target: Target, pace: Pace, forMs: number): Promise<R
   const before = threadTimes(target.pid)
   const ownBefore = process.cpuUsage()
   const startedAt = performance.now()
-  if ('atOnce' in pace) await closedLoop(target, gathered, pace.atOnce, startedAt + forMs)
+  if ('atOnce' in pace) await closedLoop(target, gathered, pace, startedAt + forMs)
   else await openLoop(target, gathered, pace.perSecond, startedAt + forMs)
   const elapsed = (performance.now() - startedAt) * 1000
   const own = process.cpuUsage(ownBefore)
@@ -114,7 +121,12 @@ function createGathered({ mark }: Target) {
   }
 }
 
-function closedLoop(target: Target, gathered: Gathered, atOnce: number, untilMs: number): Promise<void> {
+function closedLoop(
+  target: Target,
+  gathered: Gathered,
+  { atOnce, upTo = Number.POSITIVE_INFINITY }: AtOnce,
+  untilMs: number,
+): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>()
   let unanswered = 0
   let next = 0
@@ -124,11 +136,11 @@ function closedLoop(target: Target, gathered: Gathered, atOnce: number, untilMs:
     target.lane.ask(next++ % target.questions, (index, answer) => {
       gathered.take(index, answer, since)
       unanswered--
-      if (performance.now() < untilMs) ask()
+      if (next < upTo && performance.now() < untilMs) ask()
       else if (unanswered === 0) resolve()
     })
   }
-  for (let slot = 0; slot < atOnce; slot++) ask()
+  for (let slot = 0; slot < Math.min(atOnce, upTo); slot++) ask()
   return promise
 }
 

@@ -238,10 +238,10 @@ function paceName(pace: Pace): string {
 const times = (ratio: number): string => `${ratio.toFixed(2)}x`
 const percent = (share: number): string => `${(share * 100).toFixed(0)}%`
 
-type Row = readonly string[]
+export type Row = readonly string[]
 
-// Markdown that is also readable as text: columns padded to their widest cell.
-function table(rows: readonly Row[]): string {
+/** Markdown that is also readable as text: columns padded to their widest cell. */
+export function table(rows: readonly Row[]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
   const line = (row: Row) => `| ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(' | ')} |`
   const [head = [], ...body] = rows

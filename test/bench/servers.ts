@@ -14,7 +14,12 @@ import { TENANTS } from './workload.ts'
 /** What the image runs with. */
 export const SIDECAR_FLAGS: readonly string[] = shippedFlags()
 
-export function sidecar(built: Built, flags: readonly string[]) {
+/** `more`: members of its configuration beyond these. */
+export function sidecar(
+  built: Built,
+  flags: readonly string[],
+  more: Readonly<Record<string, unknown>> = {},
+) {
   return ({ directory, socket }: Place): Command => {
     const config = join(directory, 'portcullis.yaml')
     writeFileSync(
@@ -34,6 +39,7 @@ export function sidecar(built: Built, flags: readonly string[]) {
         ],
         policy: { path: join(ROOT, 'policies/invoices/bundle') },
         log: { decisions: true },
+        ...more,
       }),
     )
     return node([...flags, built.sidecar, '--config', config])

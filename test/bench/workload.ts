@@ -4,7 +4,7 @@ import {
 } from '../../contracts/gen/portcullis/authorizer/v1/authorizer.ts'
 import { signingKey } from '../fixtures/keys.ts'
 import { question } from '../fixtures/question.ts'
-import { CLIENT, forge } from '../fixtures/tokens.ts'
+import { CLIENT, forge, type Members } from '../fixtures/tokens.ts'
 
 // The same questions for every server, encoded before anything is timed, each with the answer it must get.
 
@@ -57,8 +57,8 @@ export function framed(message: Uint8Array): Buffer {
   return frame
 }
 
-// Sized like a token of a real provider: about 900 bytes with an RS256 signature of 342 characters.
-function tokenFor(index: number, at: number): string {
+/** Sized like a token of a real provider: about 900 bytes with an RS256 signature of 342 characters. */
+export function tokenFor(index: number, at: number, more: Members = {}): string {
   const subject = subjectOf(index)
   return forge({
     key: signingKey('RS256'),
@@ -72,11 +72,12 @@ function tokenFor(index: number, at: number): string {
       roles: roles(index),
       name: `Example Person ${index}`,
       email: `${subject}@mail.acme.example`,
+      ...more,
     },
   })
 }
 
-function subjectOf(index: number): string {
+export function subjectOf(index: number): string {
   return `user-${String(index).padStart(6, '0')}`
 }
 
