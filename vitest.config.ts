@@ -1,10 +1,24 @@
+import { existsSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
 import { defineConfig } from 'vitest/config'
+import { notRun } from './test/cluster-node/not-run.ts'
 
 // One project a kind of proof. `unit` needs nothing; the others start real processes or read large vector files.
 const project = (name: string, include: readonly string[], more: object = {}) => ({
   extends: true as const,
   test: { name, include: [...include], ...more },
 })
+
+// These start servers of Redis.
+const REDIS = ['redis-*', 'revocation-log-redis', 'senders', 'refresh-families']
+const hasRedis = (process.env['PATH'] ?? '')
+  .split(delimiter)
+  .some((one) => existsSync(join(one, 'redis-server')))
+const withoutRedis = notRun(
+  'process',
+  REDIS.join(', '),
+  hasRedis ? undefined : 'there is no redis-server; test/toolchain/debian.sh installs it',
+)
 
 const patient = { testTimeout: 120_000, hookTimeout: 120_000 }
 
@@ -37,6 +51,7 @@ export default defineConfig({
       }),
       project('process', ['test/process/**/*.test.ts', 'test/faults/**/*.test.ts'], {
         ...patient,
+        exclude: withoutRedis ? REDIS.map((name) => `test/process/${name}.test.ts`) : [],
         fileParallelism: false,
       }),
     ],
