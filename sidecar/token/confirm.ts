@@ -43,13 +43,21 @@ export function createConfirm(introspect: Introspect): Confirm {
 
 /**
  * Two or four dots are a JWS or a JWE, a brace is the JSON serialization: what looks like one and is none was refused, and its issuer is not
- * asked to read it more generously. The rest must be a `token68` (RFC 6750 section 2.1).
+ * asked to read it more generously; neither is what has the header of one anywhere between its dots. The rest must be a `token68`
+ * (RFC 6750 section 2.1).
  */
 function isOpaque(token: Buffer): boolean {
   if (token.length === 0 || token.length > MAX_OPAQUE_BYTES) return false
   const text = token.toString('latin1')
-  const dots = text.split('.').length - 1
-  return dots !== 2 && dots !== 4 && /^[A-Za-z0-9\-._~+/]+=*$/.test(text)
+  const parts = text.split('.')
+  const dots = parts.length - 1
+  return dots !== 2 && dots !== 4 && /^[A-Za-z0-9\-._~+/]+=*$/.test(text) && !parts.some(isJoseHeader)
+}
+
+// RFC 7515 section 4.1.1: each has `alg`.
+function isJoseHeader(part: string): boolean {
+  const text = Buffer.from(part, 'base64url').toString('latin1')
+  return text.trimStart().startsWith('{') && text.includes('"alg"')
 }
 
 async function askAboutToo(

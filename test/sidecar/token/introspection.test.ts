@@ -160,6 +160,7 @@ describe('002-17: C13: a JWT on a route that asks its issuer', () => {
 })
 
 describe('002-14: which tokens are opaque', () => {
+  const JWT = forge({ claims: goodClaims(AT_S) })
   test.each([
     ['a.b.c', 'b64_noncanonical'],
     ['a.b.c.d.e', 'jwe_unsupported'],
@@ -170,6 +171,20 @@ describe('002-14: which tokens are opaque', () => {
   ])('%s is shown to nobody', async (token) => {
     say(good())
     expect(await opaque.reason(question({ token }))).not.toBe('allow')
+    expect(asked).toEqual([])
+  })
+
+  // Whoever reads these generously would undo the strict reading, and the revocation of the key.
+  test.each([
+    ['a dot behind it', `${JWT}.`],
+    ['a part behind it', `${JWT}.x`],
+    ['a dot before it', `.${JWT}`],
+    ['a part before it', `x.${JWT}`],
+    ['three parts before it', `x.y.z.${JWT}`],
+    ['its signature missing', JWT.slice(0, JWT.lastIndexOf('.'))],
+  ])('a JWT with %s is shown to nobody', async (_what, token) => {
+    say(good())
+    expect(await opaque.reason(question({ token }))).toBe('token_format')
     expect(asked).toEqual([])
   })
 
