@@ -18,7 +18,7 @@ function form(description: string, name: string, max = 128) {
 export function redis() {
   return ruled(
     object(
-      'Redis that all replicas share: used DPoP proofs and refresh families. Absent: each replica accepts only proofs with a nonce of its own, and there are no refresh families.',
+      'Redis that all replicas share: used DPoP proofs and refresh families. Absent: each replica accepts only proofs with a nonce of its own, and refresh families are known to one replica alone, until it restarts.',
       {
         mode: choice('What it is.', ['Standalone', 'Sentinel', 'Cluster']).default('Standalone'),
         endpoints: set(

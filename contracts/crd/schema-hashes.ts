@@ -11,5 +11,5 @@ export const SCHEMA_HASHES = {
   TrustDomain: 'a40b0dda1270ce9ec07760fa5ab4358f639c376debce236e7e487f52886348a9',
   WorkloadIdentity: '36341a50d863d9de09b0496ca6f6abc1a75fad3b5eb3f54ff4560a8f97bc92ea',
   KeyRotation: '6bad6daa9fd1154f2485eb59d8c6c8bc0eeea36078db7ca1984f5c0619a6117e',
-  SidecarProfile: '13e7b290bea7ad98577bcc624674ccb1213ab1a1a1bc8d89fa3d6263a23fde6f',
+  SidecarProfile: 'c935a87dcbd52a6961eb7185589905a985d6c8e7dd3064df4bbc77330aecb635',
 } as const satisfies Readonly<Record<Kind, string>>
