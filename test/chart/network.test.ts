@@ -71,3 +71,26 @@ test('with the addresses of the API server and of providers given, nothing else 
     ['10.0.0.1/32 TCP/6443', ...NAMES, 'control TCP/8443', 'issuer TCP/8444'].toSorted(),
   )
 })
+
+test.each([
+  [['10.7.0.0/16'], ['10.7.0.0/16 TCP/26379', '10.7.0.0/16 TCP/6379']],
+  // An empty list of peers would be everybody (NetworkPolicy, `to`).
+  [[], []],
+])('Redis at %j, and logout tokens from one namespace', async (cidrs, toRedis) => {
+  const redis = JSON.stringify({ enabled: true, endpoints: ['redis.data.svc:6379'], cidrs })
+  const logout = JSON.stringify({ enabled: true, from: { 'kubernetes.io/metadata.name': 'ingress' } })
+  policies = (await rendered('--set-json', `redis=${redis}`, '--set-json', `logout=${logout}`)).filter(
+    ({ kind, metadata }) => kind === 'NetworkPolicy' && metadata.namespace === 'portcullis-system',
+  )
+  expect(flows('portcullis-control', 'egress')).toEqual(
+    [...API, ...NAMES, 'control TCP/8443', 'issuer TCP/8444', ...toRedis].toSorted(),
+  )
+  const rules = policies.flatMap(({ spec }) => spec.ingress ?? [])
+  expect(rules.filter(({ ports }) => ports[0].port === 8445)).toEqual([
+    {
+      from: [{ namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'ingress' } } }],
+      ports: [{ protocol: 'TCP', port: 8445 }],
+    },
+  ])
+  expect(flows('portcullis-issuer', 'egress')).toEqual([...API, ...NAMES].toSorted())
+})
