@@ -98,7 +98,7 @@ function malformed({ claims }: Evidence): Reason | undefined {
 const SAME = ['iss', 'sub', 'jti', 'client_id', 'exp', 'iat', 'sid', 'cnf'] as const
 
 /**
- * A token that passed local verification and is active as well: as it was, but with no scope that its issuer does not grant any more. A
+ * A token that passed local verification and is active as well: as it was, but with no scope, role or detail that its issuer does not grant any more. A
  * binding that only the answer knows of is a contradiction, too: dropping it would make the token a bearer token.
  */
 export function confirmed(local: VerifiedToken, answer: JsonObject, { trust, at }: Judging): Verified {
@@ -113,13 +113,33 @@ export function confirmed(local: VerifiedToken, answer: JsonObject, { trust, at 
   return contradicts ? deny('introspection_invalid') : narrowed(local, answer)
 }
 
-function narrowed(local: VerifiedToken, { scope: granted }: JsonObject): VerifiedToken {
-  const left = granted === undefined ? undefined : scopesOf(granted)
-  const had = local.claims['scope'] === undefined ? undefined : scopesOf(local.claims['scope'])
-  if (!left || !had || had.every((one) => left.includes(one))) return local
-  const scope = had.filter((one) => left.includes(one)).join(' ')
-  const claims = { ...local.claims, scope }
+function narrowed(local: VerifiedToken, answer: JsonObject): VerifiedToken {
+  const left = { ...scopeLeft(local.claims, answer), ...listsLeft(local.claims, answer) }
+  if (Object.keys(left).length === 0) return local
+  const claims = { ...local.claims, ...left }
   return { ...local, claims, claimsJson: JSON.stringify(claims) }
+}
+
+function scopeLeft({ scope: stated }: JsonObject, { scope: granted }: JsonObject): JsonObject {
+  const left = granted === undefined ? undefined : scopesOf(granted)
+  const had = stated === undefined ? undefined : scopesOf(stated)
+  if (!left || !had || had.every((one) => left.includes(one))) return {}
+  return { scope: had.filter((one) => left.includes(one)).join(' ') }
+}
+
+/** What else a token may do by its lists; an issuer tells of them what it grants still (RFC 9396 section 9.2, RFC 9068 section 2.2.3.1). */
+const GRANTS = ['authorization_details', 'roles'] as const
+
+function listsLeft(claims: JsonObject, answer: JsonObject): JsonObject {
+  const left: Record<string, Json> = {}
+  for (const name of GRANTS) {
+    const [had, granted] = [claims[name], answer[name]]
+    if (granted === undefined || !Array.isArray(had)) continue
+    const still: readonly Json[] = Array.isArray(granted) ? granted : []
+    const kept = had.filter((one: Json) => still.some((other) => isDeepStrictEqual(one, other)))
+    if (kept.length < had.length) left[name] = kept
+  }
+  return left
 }
 
 /** Whose token it is. */

@@ -147,6 +147,29 @@ describe('002-17: C13: a JWT on a route that asks its issuer', () => {
     expect(JSON.parse(principal?.claimsJson ?? '')).toMatchObject({ scope: 'invoice:read' })
   })
 
+  test.each<readonly [what: string, granted: unknown, left: readonly string[]]>([
+    ['all', [{ type: 'a', limit: 5 }, { type: 'b' }], ['a', 'b']],
+    ['one', [{ type: 'b' }], ['b']],
+    ['one of them with another limit', [{ type: 'a', limit: 4 }, { type: 'b' }], ['b']],
+    ['another', [{ type: 'c' }], []],
+    ['none', [], []],
+    ['what is no list', { type: 'a', limit: 5 }, []],
+    ['not a word', undefined, ['a', 'b']],
+  ])('R3: of what was consented to, its issuer grants still: %s', async (_what, granted, left) => {
+    const details = [{ type: 'a', limit: 5 }, { type: 'b' }]
+    const token = forge({ claims: { ...goodClaims(AT_S), authorization_details: details } })
+    say({ active: true, authorization_details: granted })
+    const { principal } = await always.ask(question({ token }))
+    expect(principal?.authorizationDetails.map(({ type }) => type)).toEqual(left)
+    expect(principal?.claimsJson.includes('"type":"a"')).toBe(left.includes('a'))
+  })
+
+  test('C13: a role that its issuer does not grant any more is gone; one that it adds is not there', async () => {
+    say({ active: true, roles: ['admin'] })
+    const { principal } = await always.ask(question({ token: forge({ claims: goodClaims(AT_S) }) }))
+    expect(principal?.roles).toEqual([])
+  })
+
   test('C13: an audience or an end that only the answer knows counts as well', async () => {
     const claims = goodClaims(AT_S)
     for (const [change, verdict] of [
