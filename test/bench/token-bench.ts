@@ -1,5 +1,7 @@
+import { sign, verify } from 'node:crypto'
 import { cpus, loadavg, release } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { signingKey } from '../fixtures/keys.ts'
 import { BASE_URL } from '../fixtures/proofs.ts'
 import type { Built } from './build.ts'
 import { echoing, type Protocol, STREAM } from './contest.ts'
@@ -29,7 +31,9 @@ export interface TokenPlan {
 
 /** So cheap that a run of it has to be longer. Times. */
 const ECHOED = 10
-const AT_ONCE = 64
+/** Half of what the other lanes have: no question may be shed here, on a busy machine neither. Fewer while code is cold. */
+const AT_ONCE = 32
+const COLD_AT_ONCE = 8
 const RUN_AT_MOST_MS = 20_000
 /** The only replica demands a nonce with proofs from before it began and ten seconds on (sidecar/token/spend.ts). */
 const NONCE_FREE_AFTER_MS = 11_500
@@ -63,9 +67,9 @@ export async function measureTokens(plan: TokenPlan): Promise<TokenResults> {
   say(`tokens: signing ${4 * rounds * size.asked}`)
   const rows = createTokenRows({ rounds, asked: size.asked }, nowS())
   await sleep(Math.max(0, nonceFreeAt - performance.now()))
-  const results = await inRounds({ code, floor, echoes, rows }, rounds, say)
+  const measured = await inRounds({ code, floor, echoes, rows }, rounds, say)
   return {
-    rows: results,
+    ...measured,
     ...size,
     day: new Date().toISOString().slice(0, 10),
     machine: `${cpus()[0]?.model.trim()}, ${cpus().length} cores, Linux ${release()}, Node ${process.versions.node}`,
@@ -76,21 +80,32 @@ export async function measureTokens(plan: TokenPlan): Promise<TokenResults> {
 }
 
 // Round 0 warms up: keys, known tokens and compiled code.
-async function inRounds(ground: Ground, rounds: number, say: TokenPlan['say']): Promise<readonly TokenRow[]> {
+async function inRounds(
+  ground: Ground,
+  rounds: number,
+  say: TokenPlan['say'],
+): Promise<Pick<TokenResults, 'rows' | 'signatures'>> {
+  const signatures = { RS256: [] as number[], ES256: [] as number[] }
   const runs = new Map<RowName, readonly Asked[]>(ROW_NAMES.map((name) => [name, []]))
   for (let round = 0; round < rounds; round++) {
     say(`tokens: round ${round} of ${rounds - 1}`)
+    if (round > 0) for (const alg of ['RS256', 'ES256'] as const) signatures[alg].push(bareSignature(alg))
+    const atOnce = round > 0 ? AT_ONCE : COLD_AT_ONCE
     const at = nowS()
     const batches = ROW_NAMES.map((name) => [name, ground.rows.batch(name, round, at)] as const)
     for (const [name, pool] of batches) {
       const asked =
         name === 'empty RPC'
-          ? await ask(ground.floor.socket, pool, ground.echoes, { pid: ground.floor.pid, times: ECHOED })
-          : await ask(ground.code.socket, pool, STREAM, { pid: ground.code.pid, times: 1 })
+          ? await ask(ground.floor.socket, pool, ground.echoes, {
+              pid: ground.floor.pid,
+              atOnce,
+              times: ECHOED,
+            })
+          : await ask(ground.code.socket, pool, STREAM, { pid: ground.code.pid, atOnce, times: 1 })
       runs.set(name, [...(runs.get(name) ?? []), asked])
     }
   }
-  return [...runs].map(([name, all]) => rowOf(name, all))
+  return { rows: [...runs].map(([name, all]) => rowOf(name, all)), signatures }
 }
 
 function rowOf(name: RowName, all: readonly Asked[]): TokenRow {
@@ -119,7 +134,7 @@ async function ask(
   socket: string,
   pool: readonly Framed[],
   protocol: Protocol,
-  { pid, times } = { pid: process.pid, times: 1 },
+  { pid, atOnce, times } = { pid: process.pid, atOnce: COLD_AT_ONCE, times: 1 },
 ): Promise<Asked> {
   const refused: string[] = []
   let bytes = 0
@@ -134,13 +149,27 @@ async function ask(
     const target = { pid, lane, questions: pool.length, mark }
     const run = await load(
       target,
-      { atOnce: Math.min(AT_ONCE, pool.length), upTo: pool.length * times },
+      { atOnce: Math.min(atOnce, pool.length), upTo: pool.length * times },
       RUN_AT_MOST_MS,
     )
     return { run, refused, bytes }
   } finally {
     lane.close()
   }
+}
+
+const SIGNATURES = 1_000
+
+/** Microseconds of CPU of one verification and nothing else, here. */
+function bareSignature(alg: 'RS256' | 'ES256'): number {
+  const { privateKey, publicKey } = signingKey(alg)
+  const text = Buffer.alloc(600, alg)
+  const signature = sign('sha256', text, privateKey)
+  const before = process.cpuUsage()
+  for (let count = 0; count < SIGNATURES; count++)
+    if (!verify('sha256', text, publicKey, signature)) throw new Error(`${alg}: not genuine`)
+  const { user, system } = process.cpuUsage(before)
+  return (user + system) / SIGNATURES
 }
 
 function loadNow(): number {

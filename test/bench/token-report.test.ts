@@ -22,8 +22,10 @@ function results(refused: Partial<Record<RowName, readonly string[]>> = {}): Tok
     refused: refused[name] ?? [],
   }))
   const flags = ['--flag']
+  const signatures = { RS256: [20, 21, 22], ES256: [70, 60, 80] }
   return {
     rows,
+    signatures,
     rounds: 3,
     asked: 7,
     day: '2026-01-02',
@@ -52,6 +54,7 @@ describe('the section on bound and remembered tokens', () => {
     ['DPoP, warm key, new token / bearer, new token', '120.0 / 60.0', '2.00x', '2.20x', '<= 2.5x'],
     ['DPoP, warm key, known token / bearer, known token', '75.0 / 30.0', '2.50x', '3.50x', '<= 2.5x'],
     ['DPoP, cold key, new token / bearer, new token', '250.0 / 60.0', '4.17x', '4.80x', ''],
+    ['DPoP, warm key, new token / (bearer, new token + ES256)', '120.0 / 130.0', '0.92x', '1.00x', ''],
     ['bearer, known token, minus empty RPC, microseconds', '30.0 - 5.0', '25.0', '16.0', '< 15'],
   ])('%s', (name, ...rest) => {
     expect(cells(tokenSection(results()), name)).toEqual(['', name, ...rest, ''])
