@@ -108,5 +108,7 @@ async function askAboutOpaque(
 }
 
 function askedAboutOpaque({ issuers }: Snapshot): readonly Issuer[] {
-  return [...issuers.values()].filter(({ introspection }) => introspection?.opaque).slice(0, MOST_ASKED)
+  // A client speaks for itself alone, and issues no tokens.
+  const asked = [...issuers.values()].filter(({ client, introspection }) => !client && introspection?.opaque)
+  return asked.slice(0, MOST_ASKED)
 }

@@ -230,6 +230,14 @@ describe('002-14: which tokens are opaque', () => {
   })
 })
 
+test('C13: a client that signs assertions is no issuer of opaque tokens either', async () => {
+  say(good())
+  const introspection = introspectionAt('https://idp.test.example/introspect')
+  const client = await open({ issuers: [{ keys: [KEY], client: true, introspection }] })
+  expect(await client.reason(question({ token: fresh() }))).toBe('token_format')
+  expect(asked).toEqual([])
+})
+
 describe('several issuers of opaque tokens', () => {
   const issuers = ['a', 'b', 'c'].map((name) => ({
     issuer: `https://${name}.example`,
