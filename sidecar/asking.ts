@@ -1,4 +1,7 @@
 import type { PostForm } from '../contracts/post.ts'
+import { type AskNeeds, createAskEndpoint } from './grants/ask-endpoint.ts'
+import { createAssertions } from './grants/client-assertion.ts'
+import { createExchange, type ExchangeNeeds } from './grants/exchange.ts'
 import type { Monotonic, Now, OwnCredential, Report, Sleep } from './ports.ts'
 import type { TokenTelemetry } from './record/token-metrics.ts'
 import type { CredentialService } from './serve/credentials.ts'
@@ -6,9 +9,6 @@ import { tokenExchangeService } from './serve/token-exchange.ts'
 import { type Confirm, createConfirm } from './token/confirm.ts'
 import { createIntrospection } from './token/introspection.ts'
 import type { Prove } from './token/verify.ts'
-import { type AskNeeds, createAskEndpoint } from './tokens/ask-endpoint.ts'
-import { createAssertions } from './tokens/client-assertion.ts'
-import { createExchange, type ExchangeNeeds } from './tokens/exchange.ts'
 
 /** Whatever this sidecar asks of authorization servers. */
 export interface Asking {

@@ -38,7 +38,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   ],
   'sidecar/trust': ['leaves', 'contracts'],
   'sidecar/token': ['sidecar/trust', 'leaves', 'contracts'],
-  'sidecar/tokens': ['sidecar/token', 'sidecar/trust', 'leaves', 'contracts'],
+  'sidecar/grants': ['sidecar/token', 'sidecar/trust', 'leaves', 'contracts'],
   'sidecar/policy': ['sidecar/token', 'sidecar/trust', 'leaves', 'contracts'],
   'sidecar/decide': ['sidecar/token', 'sidecar/policy', 'sidecar/trust', 'leaves', 'contracts'],
   // Refresh families: what they are, apart from how they are asked for.
@@ -46,7 +46,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
     'sidecar/decide',
     'sidecar/policy',
     'sidecar/token',
-    'sidecar/tokens',
+    'sidecar/grants',
     'leaves',
     'contracts',
   ],

@@ -17,9 +17,9 @@ import {
   MOST_LIFE_MS,
   type Registration,
   type FamilySubject as Subject,
-} from '../tokens/families.ts'
-import { FINGERPRINT_BYTES } from '../tokens/family-records.ts'
-import { MOST_GRACE_MS, type RefusalReason, type Rotation, type RotationOutcome } from '../tokens/rotation.ts'
+} from '../grants/families.ts'
+import { FINGERPRINT_BYTES } from '../grants/family-records.ts'
+import { MOST_GRACE_MS, type RefusalReason, type Rotation, type RotationOutcome } from '../grants/rotation.ts'
 import type { CredentialService } from './credentials.ts'
 
 /** A refusal of the question itself. `why` is fixed text with the name of a field, never anything that was sent. */

@@ -6,8 +6,8 @@ import {
   ExchangeRefusalReason as Reasons,
   TokenExchangeService,
 } from '../../contracts/gen/portcullis/tokens/v1/token_exchange.ts'
-import type { ExchangeToken } from '../tokens/exchange.ts'
-import type { Exchanged, ExchangeWish, Refused } from '../tokens/exchange-answer.ts'
+import type { ExchangeToken } from '../grants/exchange.ts'
+import type { Exchanged, ExchangeWish, Refused } from '../grants/exchange-answer.ts'
 import type { CredentialService } from './credentials.ts'
 
 const LIMITS = { tokenBytes: 8 * 1024, target: 512, scopes: 64, scope: 256 } as const

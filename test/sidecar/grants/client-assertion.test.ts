@@ -1,7 +1,7 @@
 import { createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { calculateJwkThumbprint, decodeProtectedHeader, exportJWK, jwtVerify } from 'jose'
 import { expect, test } from 'vitest'
-import { createAssertions, thumbprintOf } from '../../../sidecar/tokens/client-assertion.ts'
+import { createAssertions, thumbprintOf } from '../../../sidecar/grants/client-assertion.ts'
 
 // How a workload signs who it is, verified by another library.
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { createGate, GATE_LIMITS, type Gate } from '../../../sidecar/tokens/gate.ts'
+import { createGate, GATE_LIMITS, type Gate } from '../../../sidecar/grants/gate.ts'
 import { createFakeTime } from '../fake-time.ts'
 
 // In front of an endpoint: how many ask at once, who goes first, and when nobody asks.

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
-import { createFamilyMemory } from '../../../sidecar/tokens/family-memory.ts'
-import { MOST_ROTATIONS } from '../../../sidecar/tokens/rotation.ts'
+import { createFamilyMemory } from '../../../sidecar/grants/family-memory.ts'
+import { MOST_ROTATIONS } from '../../../sidecar/grants/rotation.ts'
 import {
   createGuard,
   type Guard,

@@ -1,7 +1,7 @@
 import { copyFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
-import { createClientFiles } from '../../../sidecar/tokens/client-files.ts'
+import { createClientFiles } from '../../../sidecar/grants/client-files.ts'
 import { forget, tempDirectory } from '../../fixtures/process.ts'
 import { makePair } from '../../process/asking-ground.ts'
 
