@@ -75,7 +75,7 @@ Made by \`make bench\`, alone by \`node test/bench/bench.ts --only tokens --writ
 
 - ${machine}, ${day}; ${seconds.toFixed(0)} s in all, load average ${before} before and ${after} after.
 - One sidecar (\`node ${flags.join(' ')}\`, decision log on) on one core, asked over one
-  CheckStream from another, 32 at once; ${rounds} interleaved rounds of ${asked} questions a row after an unmeasured one. The same question
+  CheckStream from another, 32 at once; ${rounds} interleaved rounds of ${asked} questions a row after an unmeasured one. The same kind of question
   each time, one that the policy allows; a row with any other answer is VOID. Tokens are RS256, proofs ES256, made before
   the clock starts; every proof is used once, in the memory of this one replica.
 - New: no token comes twice. Known: ten tokens that were verified before. Warm: ten client keys; cold: a key for each question.
