@@ -84,20 +84,24 @@ export function createRedisLog(needs: RedisLogNeeds): RedisLog {
     if (!at) return problem
     return at.reading.begun ? at.reading.log : needs.before()
   }
-  const through = (term: number | undefined): LogStore => ({
-    limits: REDIS_LOG_LIMITS,
-    current,
-    store(next, signal) {
-      const made = at
-      if (!made) return Promise.resolve(false)
-      const under = term ?? made.reading.term
-      return inTurn(() => store(needs, { reading: made.reading, next, term: under }, { signal, look }))
-    },
-    subscribe(changed) {
-      listeners.add(changed)
-      return () => void listeners.delete(changed)
-    },
-  })
+  const through = (term: number | undefined): LogStore => {
+    let mine = term === undefined || !at ? undefined : above(at.reading, term)
+    return {
+      limits: REDIS_LOG_LIMITS,
+      current,
+      store(next, signal) {
+        const made = at
+        if (!made) return Promise.resolve(false)
+        if (term !== undefined) mine ??= above(made.reading, term)
+        const under = mine ?? made.reading.term
+        return inTurn(() => store(needs, { reading: made.reading, next, term: under }, { signal, look }))
+      },
+      subscribe(changed) {
+        listeners.add(changed)
+        return () => void listeners.delete(changed)
+      },
+    }
+  }
   return {
     ...through(undefined),
     through: (_ledger, term) => through(term),
@@ -109,6 +113,14 @@ export function createRedisLog(needs: RedisLogNeeds): RedisLog {
       }
     },
   }
+}
+
+/**
+ * The number under which a new term writes. A Lease that was deleted or restored counts from the beginning, but the log has seen what came
+ * before. Settled once a term: a leader whose term is over must not rise above the next one by looking again.
+ */
+function above({ term }: Reading, transitions: number): number {
+  return Math.max(transitions, term + 1)
 }
 
 interface Storing {

@@ -124,13 +124,26 @@ describe('one server', () => {
 
   test('a leader whose term is over stores nothing', async () => {
     const [old, next] = [replica(at(server)), replica(at(server))]
-    await leader(old, 1).store(added(await read(old), 'a'), never)
+    const former = leader(old, 1)
+    await former.store(added(await read(old), 'a'), never)
     await holding(next, 'a')
     expect(await leader(next, 2).store(beginTerm(await read(next), 0), never)).toBe(true)
     const { head } = await read(next)
     await until('the other one sees it', async () => (await read(old)).head === head || undefined)
-    expect(await leader(old, 1).store(added(await read(old), 'late'), never)).toBe(false)
+    expect(await former.store(added(await read(old), 'late'), never)).toBe(false)
     expect((await read(old)).live.has('late')).toBe(false)
+  })
+
+  test('a Lease that was deleted counts from the beginning, and its leader stores all the same', async () => {
+    const [before, after] = [replica(at(server)), replica(at(server))]
+    const former = leader(before, 7)
+    expect(await former.store(added(await read(before), 'a'), never)).toBe(true)
+    await holding(after, 'a')
+    const mine = leader(after, 0)
+    expect(await mine.store(added(await read(after), 'b'), never)).toBe(true)
+    expect(await mine.store(added(await read(after), 'c'), never)).toBe(true)
+    await holding(before, 'c')
+    expect(await former.store(added(await read(before), 'late'), never)).toBe(false)
   })
 
   test('a compaction cuts the stream and changes nothing that is in force', async () => {
