@@ -71,8 +71,8 @@ describe.skipIf(reason)('what control remembers', () => {
 
   test('I7 etcd restore: a running replica puts back what it remembers, and nothing falls', async () => {
     await revoke('r2')
-    await world.apply(policyYaml('https://other.example'))
     const before = sidecar.held().generation
+    await world.apply(policyYaml('https://other.example'))
     await eventually(() => expect(sidecar.held().generation).toBeGreaterThan(before))
     const { generation, revocationHead } = sidecar.held()
     const lowest = watchFalls(sidecar)
