@@ -64,7 +64,7 @@ export function aboutOf({ id, source, issuer, subject }: Revocation): About | un
   if (!kind || parts.place !== placeOf({ source, issuer, kind })) return undefined
   const own = told
     ? told.value.toString('latin1')
-    : fingerprintOf({ source, issuer, kind, value: textOf(subject) })
+    : fingerprintOf({ source, issuer, kind, value: subjectValue(subject) })
   return own === parts.fingerprint ? { source, issuer, kind, ...parts } : undefined
 }
 
@@ -73,11 +73,12 @@ export function made(entry: Revocation): Revocation | undefined {
   const { source, issuer, subject } = entry
   const kind = KINDS.find((one) => one === subject?.$case)
   if (!kind || !subject) return undefined
-  const fingerprint = fingerprintOf({ source, issuer, kind, value: textOf(subject) })
+  const fingerprint = fingerprintOf({ source, issuer, kind, value: subjectValue(subject) })
   return { ...entry, id: idOfFingerprint(placeOf({ source, issuer, kind }), fingerprint) }
 }
 
-function textOf(subject: NonNullable<Revocation['subject']>): string {
+/** What an entry is about: the value of its subject; empty for everything, and for what is told by fingerprint. */
+export function subjectValue(subject: NonNullable<Revocation['subject']>): string {
   switch (subject.$case) {
     case 'jti':
       return subject.jti
@@ -87,8 +88,15 @@ function textOf(subject: NonNullable<Revocation['subject']>): string {
       return subject.sub
     case 'clientId':
       return subject.clientId
-    default:
+    case 'kid':
+      return subject.kid
+    case 'tenant':
+      return subject.tenant
+    case 'everything':
+    case 'fingerprint':
       return ''
+    default:
+      return subject satisfies never
   }
 }
 

@@ -11,7 +11,6 @@ const LEAVES = [
   'sidecar/principal',
   'sidecar/request',
   'sidecar/ports',
-  'sidecar/turns',
   'sidecar/settings',
 ]
 

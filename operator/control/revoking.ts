@@ -1,5 +1,6 @@
 import type { Revocation as RevocationObject } from '../../contracts/crd/revocation.ts'
 import type { Revocation } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
+import { createTurns } from '../../contracts/turns.ts'
 import type { LogStore } from '../ledger/log-store.ts'
 import type { Random } from '../ports.ts'
 import { diffRevocations, type RevocationDiff } from '../state/revocation-diff.ts'
@@ -13,7 +14,6 @@ import {
   worthCompacting,
 } from '../state/revocation-log.ts'
 import { changesFor, overShare } from '../state/revocation-made.ts'
-import { createTurns } from './turns.ts'
 import type { View, Views } from './view.ts'
 
 /** Keeps the revocation log equal to what the objects say. Only for the leader, whose writes are fenced. */

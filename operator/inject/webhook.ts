@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer } from 'node:https'
-import { listenOn } from '../listen.ts'
+import { listenOn, readBody } from '../listen.ts'
 import { type Fact, Fault, type Monotonic, type Report, type Sleep } from '../ports.ts'
 import { HANDLERS, type Needs } from './handlers.ts'
 import { answerTo, parseReview } from './review.ts'
@@ -115,7 +115,7 @@ async function answer(request: IncomingMessage, path: string, needs: WebhookNeed
   if (request.method !== 'POST') return { status: 405, body: 'POST an AdmissionReview\n' }
   if (!/^application\/json\b/.test(request.headers['content-type'] ?? ''))
     return { status: 415, body: 'content-type must be application/json\n' }
-  const body = await read(request)
+  const body = await readBody(request, BODY_BYTES)
   if (!body) return { status: 413, body: `larger than ${BODY_BYTES} bytes\n` }
   const review = parseReview(body)
   if (!review) return { status: 400, body: 'not an AdmissionReview of admission.k8s.io/v1 with a request\n' }
@@ -129,19 +129,6 @@ async function answer(request: IncomingMessage, path: string, needs: WebhookNeed
     needs.report('admission_failed', { path, kind: review.kind, error: Fault.from(cause).message })
     return { status: 500, body: 'the operator failed; its log says why\n' }
   }
-}
-
-/** undefined: larger than allowed. */
-async function read(request: IncomingMessage): Promise<Buffer | undefined> {
-  if (Number(request.headers['content-length'] ?? 0) > BODY_BYTES) return undefined
-  const chunks: Buffer[] = []
-  let size = 0
-  for await (const chunk of request.iterator({ destroyOnReturn: false })) {
-    size += (chunk as Buffer).byteLength
-    if (size > BODY_BYTES) return undefined
-    chunks.push(chunk as Buffer)
-  }
-  return Buffer.concat(chunks)
 }
 
 function secure({ certificate, key }: ServingPair) {

@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto'
 import type { Reply } from '../../contracts/redis/trouble.ts'
 import type { Redis } from '../../contracts/redis.ts'
+import { createTurns } from '../../contracts/turns.ts'
 import type { Clocks, Report } from '../ports.ts'
 import type { LogLimits, RevocationLog } from '../state/revocation-log.ts'
 import {
@@ -59,7 +60,6 @@ export function createRedisLog(needs: RedisLogNeeds): RedisLog {
   const listeners = new Set<() => void>()
   let at: At | undefined
   let problem = 'Redis was not read yet'
-  let tail: Promise<unknown> = Promise.resolve()
 
   /** By id, whether what was found there since then counted; undefined: it could not be read. */
   const look = async (signal: AbortSignal): Promise<ReadonlyMap<string, boolean> | undefined> => {
@@ -75,11 +75,7 @@ export function createRedisLog(needs: RedisLogNeeds): RedisLog {
     if (changed) for (const listener of listeners) listener()
     return found.counted
   }
-  const inTurn = <T>(job: () => Promise<T>): Promise<T> => {
-    const mine = tail.then(job)
-    tail = mine.catch(() => undefined)
-    return mine
-  }
+  const inTurn = createTurns()
   const current = (): RevocationLog | string => {
     if (!at) return problem
     return at.reading.begun ? at.reading.log : needs.before()

@@ -5,7 +5,7 @@ import {
   type AppendResponse,
 } from '../../contracts/gen/portcullis/fleet/v1/fleet.ts'
 import type { VerificationKey } from '../../contracts/jwks.ts'
-import { listenOn } from '../listen.ts'
+import { listenOn, readBody } from '../listen.ts'
 import type { Clocks } from '../ports.ts'
 import { judgeLogout, type LogoutIssuer, readLogout } from './logout-token.ts'
 
@@ -109,7 +109,7 @@ async function answer(
   if (request.method !== 'POST') return { status: 405, why: 'method' }
   if (!/^application\/x-www-form-urlencoded\b/i.test(request.headers['content-type'] ?? ''))
     return invalid('content_type')
-  const body = await read(request)
+  const body = await readBody(request, BODY_BYTES)
   if (!body) return { status: 413, why: 'size' }
   const tokens = new URLSearchParams(body.toString('latin1')).getAll('logout_token')
   const [token] = tokens
@@ -149,19 +149,6 @@ const OUTCOMES: ReadonlyMap<AppendOutcome, Told> = new Map([
   [AppendOutcome.APPEND_OUTCOME_REFUSED, invalid('refused')],
   [AppendOutcome.APPEND_OUTCOME_FULL, later('full')],
 ])
-
-/** undefined: larger than allowed. */
-async function read(request: IncomingMessage): Promise<Buffer | undefined> {
-  if (Number(request.headers['content-length'] ?? 0) > BODY_BYTES) return undefined
-  const chunks: Buffer[] = []
-  let size = 0
-  for await (const chunk of request.iterator({ destroyOnReturn: false })) {
-    size += (chunk as Buffer).byteLength
-    if (size > BODY_BYTES) return undefined
-    chunks.push(chunk as Buffer)
-  }
-  return Buffer.concat(chunks)
-}
 
 function createRate(now: () => number): May {
   const buckets = new Map<string, { tokens: number; at: number }>()

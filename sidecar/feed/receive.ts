@@ -5,8 +5,8 @@ import type {
   SubscribeResponse,
 } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
 import type { TrustBundle } from '../../contracts/gen/portcullis/identity/v1/identity.ts'
+import { createTurns, type InTurn } from '../../contracts/turns.ts'
 import type { Believe, Installed } from '../ports.ts'
-import { createTurns, type InTurn } from '../turns.ts'
 import type { Policies } from './policies.ts'
 import type { Questions } from './questions.ts'
 import type { Revokes } from './revokes.ts'

@@ -1,9 +1,5 @@
-import {
-  Server,
-  ServerCredentials,
-  type ServiceDefinition,
-  type UntypedServiceImplementation,
-} from '@grpc/grpc-js'
+import { Server, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js'
+import { type Listen, type Served, serveOnOwnSocket } from '../../contracts/own-socket.ts'
 import type { Sleep } from '../ports.ts'
 import { listenUnix, type UnixListener } from './listeners.ts'
 
@@ -11,10 +7,6 @@ import { listenUnix, type UnixListener } from './listeners.ts'
 export interface CredentialService {
   readonly definition: unknown
   readonly implementation: UntypedServiceImplementation
-}
-
-export interface RunningCredentials extends AsyncDisposable {
-  readonly address: string
 }
 
 const CONNECTIONS = 16
@@ -38,27 +30,10 @@ export async function openCredentials(
   socket: UnixListener,
   services: readonly CredentialService[],
   sleep: Sleep,
-): Promise<RunningCredentials> {
+): Promise<Served> {
   const server = new Server(LIMITS)
   for (const { definition, implementation } of services)
     server.addService(definition as ServiceDefinition<UntypedServiceImplementation>, implementation)
-  const injector = server.createConnectionInjector(ServerCredentials.createInsecure())
-  const accept = injector.injectConnection.bind(injector)
-  const listening = await listenUnix(socket, CONNECTIONS, accept).catch((cause: unknown) => {
-    server.forceShutdown()
-    throw cause
-  })
-  return {
-    address: listening.address,
-    async [Symbol.asyncDispose]() {
-      const idle = listening.close()
-      server.tryShutdown(() => undefined)
-      const patience = new AbortController()
-      await Promise.race([idle, sleep(GRACE_MS, patience.signal).catch(() => undefined)])
-      patience.abort()
-      server.forceShutdown()
-      listening.drop()
-      await idle
-    },
-  }
+  const listen: Listen = (accept) => listenUnix(socket, CONNECTIONS, accept)
+  return serveOnOwnSocket(server, listen, { sleep, graceMs: GRACE_MS })
 }

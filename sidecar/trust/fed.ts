@@ -2,9 +2,9 @@ import {
   type KeyFreshness,
   Snapshot as SnapshotMessage,
 } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
+import { createTurns } from '../../contracts/turns.ts'
 import type { Believe, Installed, Monotonic, Now } from '../ports.ts'
 import type { Moment } from '../request.ts'
-import { createTurns } from '../turns.ts'
 import { applyDelta, essenceOf, freshnessOf, withFreshness } from './delta.ts'
 import { type Blob, createInstall, type InstallRules, type PreparePolicy } from './install.ts'
 import { createLease, type Lease } from './lease.ts'

@@ -3,8 +3,8 @@ import type {
   Policy as PolicyMessage,
   Snapshot as SnapshotMessage,
 } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
+import { createTurns } from '../../contracts/turns.ts'
 import type { BlobByDigest, Installed, PolicyModule } from '../ports.ts'
-import { createTurns } from '../turns.ts'
 import { type Issuer, parseSnapshot } from './snapshot.ts'
 import type { TrustStore } from './store.ts'
 

@@ -1,10 +1,10 @@
-import { aboutOf } from '../../contracts/fingerprint.ts'
+import { aboutOf, subjectValue } from '../../contracts/fingerprint.ts'
 import type { Revocation } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
 import type { Reason } from '../decision.ts'
 import type { Revocable } from '../principal.ts'
 import type { Moment } from '../request.ts'
 import { type CompactKinds, createCompactTable, isFingerprinted } from './revocation-compact.ts'
-import { type RevocationKind, subjectValue } from './revocation-wire.ts'
+import type { RevocationKind } from './revocation-wire.ts'
 
 /** Entries by id, and by what a token says. */
 export interface RevocationTable {

@@ -1,4 +1,4 @@
-import { aboutOf } from '../../contracts/fingerprint.ts'
+import { aboutOf, subjectValue } from '../../contracts/fingerprint.ts'
 import type { Revocation, Revocations } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
 
 export const REVOCATION_LIMITS = {
@@ -18,29 +18,6 @@ export const REVOCATION_LIMITS = {
 } as const
 
 export type RevocationKind = NonNullable<Revocation['subject']>['$case']
-
-/** What an entry is about: the value of its subject; empty for everything, and for what is told by fingerprint. */
-export function subjectValue(subject: NonNullable<Revocation['subject']>): string {
-  switch (subject.$case) {
-    case 'jti':
-      return subject.jti
-    case 'sid':
-      return subject.sid
-    case 'sub':
-      return subject.sub
-    case 'clientId':
-      return subject.clientId
-    case 'kid':
-      return subject.kid
-    case 'tenant':
-      return subject.tenant
-    case 'everything':
-    case 'fingerprint':
-      return ''
-    default:
-      return subject satisfies never
-  }
-}
 
 /** What is wrong with the form of a message; one bad entry spoils it, because a deny fact must not be lost in silence. */
 export function problemsOf({ entries, removed }: Revocations): readonly string[] {

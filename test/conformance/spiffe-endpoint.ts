@@ -10,8 +10,9 @@ import {
   type MethodDefinition,
 } from '@grpc/grpc-js'
 import { SpiffeWorkloadAPIService as Api } from '../../contracts/gen/standard/spiffe/workload/workload.ts'
+import type { Served } from '../../contracts/own-socket.ts'
 import { createWorkloadApi } from '../../sidecar/identity/workload-api.ts'
-import { openWorkloadApi, type RunningWorkloadApi } from '../../sidecar/identity/workload-server.ts'
+import { openWorkloadApi } from '../../sidecar/identity/workload-server.ts'
 import { listenUnix } from '../../sidecar/serve/listeners.ts'
 import { identitiesIn } from '../sidecar/identity/identities.ts'
 import type { World } from '../sidecar/identity/identity-world.ts'
@@ -22,7 +23,7 @@ export interface Endpoint extends AsyncDisposable {
   readonly path: string
   readonly parts: ReturnType<typeof identitiesIn>
   readonly drain: () => void
-  readonly server: RunningWorkloadApi
+  readonly server: Served
 }
 
 export async function openEndpoint(world: World): Promise<Endpoint> {

@@ -1,8 +1,9 @@
+import { subjectValue } from '../../../contracts/fingerprint.ts'
 import type { Revocation } from '../../../contracts/gen/portcullis/feed/v1/feed.ts'
 import type { Reason } from '../../../sidecar/decision.ts'
 import type { Principal } from '../../../sidecar/principal.ts'
 import type { Moment } from '../../../sidecar/request.ts'
-import { type RevocationKind, subjectValue } from '../../../sidecar/trust/revocation-wire.ts'
+import type { RevocationKind } from '../../../sidecar/trust/revocation-wire.ts'
 
 /** Entries by id, and by what a token says. */
 export interface RevocationTable {
