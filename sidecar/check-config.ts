@@ -1,4 +1,5 @@
 import { JWKS_LIMITS, parseJwks } from '../contracts/jwks.ts'
+import { aclFor } from '../contracts/redis/settings.ts'
 import type { Config } from './config.ts'
 import { explainTerms, explainTokens } from './config-explained.ts'
 import type { InjectedConfig } from './config-injected.ts'
@@ -23,6 +24,10 @@ export async function checkConfig(config: Config, say: (line: string) => void): 
     for (const line of explainTerms(issuer)) say(`  ${line}`)
   }
   for (const line of explainTokens(trust)) say(line)
+  if (config.redis)
+    say(
+      `redis ${config.redis.mode}: ACL SETUSER ${aclFor(config.redis.username ?? 'default', config.redis.keyPrefix)}`,
+    )
   try {
     const files = await readBundle(trust.policyPath)
     const { revision } = await prepareBundle(

@@ -77,6 +77,17 @@ describe('--check', () => {
     expect(out.split('\n').at(-1)).toBe('ok')
   })
 
+  test('prints the ACL that its user of Redis needs, without scripts', async () => {
+    const redis = {
+      ...{ mode: 'standalone', nodes: ['127.0.0.1:6379'], keyPrefix: 'shop' },
+      ...{ username: 'sidecar', passwordFile: 'redis-password' },
+    }
+    const { code, out } = await run(['--config', write({ ...complete(), redis }), '--check'])
+    expect(code).toBe(0)
+    expect(out).toMatch(/^redis standalone: ACL SETUSER sidecar on resetkeys ~shop:\* .*-@all .*\+hsetnx/m)
+    expect(out).not.toMatch(/\+(?:eval|@scripting|@dangerous|config|flushall)/)
+  })
+
   test.each<readonly [string, () => void, RegExp]>([
     [
       'a broken bundle',
