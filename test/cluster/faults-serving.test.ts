@@ -47,9 +47,10 @@ describe.skipIf(reason)('what control serves', () => {
     return `r${made}`
   }
   const goesOn = async (ms = 3_000) => {
-    const before = sidecar.heartbeats()
+    // One a second; a machine that stands still may bring them late.
+    const wanted = sidecar.heartbeats() + Math.floor(ms / 1_000) - 1
     await delay(ms)
-    expect(sidecar.heartbeats()).toBeGreaterThanOrEqual(before + Math.floor(ms / 1_000) - 1)
+    await eventually(() => expect(sidecar.heartbeats()).toBeGreaterThanOrEqual(wanted))
   }
   const heals = async () => {
     const jti = await revoke()
@@ -104,16 +105,19 @@ describe.skipIf(reason)('what control serves', () => {
     const loops = ['a', 'b', 'c', 'd', 'e', 'f'].map((name) => `  some ${name} in [${many}]`).join('\n')
     const bomb = `package app\n\nallow contains "x" if {\n${loops}\n  a + b + c + d + e + f == -1\n}\n`
     const count = revisions().length
-    const busy = watchLoop()
+    const deaf = watchLoop()
+    const began = performance.now()
     await world.apply(bundleYaml(bomb))
     await eventually(async () => {
       expect(await world.condition('policybundle', 'rules', 'Compiled')).toMatch(
         /False DoesNotCompile the compiler (took|wrote) /,
       )
     }, 60_000)
+    const compiling = performance.now() - began
     await heals()
     expect(revisions()).toHaveLength(count)
-    expect(busy()).toBeLessThan(1_500)
+    // Compiled in here, it would have been deaf for all of that time.
+    expect(deaf()).toBeLessThan(compiling / 2)
     await world.apply(bundleYaml(ALLOWING('c')))
     await eventually(() => expect(revisions().length).toBeGreaterThan(count), 30_000)
   }, 180_000)

@@ -45,13 +45,17 @@ afterEach(async () => {
   await proxy[Symbol.asyncDispose]()
 })
 
+// Long beside what a busy machine, or a slow disk under etcd, may stand still: nothing below is to be lost by accident.
+const LEASE_MS = 6_000
+const DEADLINE_MS = LEASE_MS * 0.7
+
 interface Contender {
   readonly child: ChildProcess
   readonly lines: readonly string[]
   readonly wrote: () => readonly number[]
 }
 
-async function contender(identity: string, durationMs = 2_000): Promise<Contender> {
+async function contender(identity: string, durationMs = LEASE_MS): Promise<Contender> {
   const script = join(import.meta.dirname, 'kube-contender.ts')
   const as = [api.url, api.caFile, admin.cert, admin.key]
   const child = spawn(process.execPath, [script, namespace, identity, String(durationMs), ...as], {
@@ -95,10 +99,8 @@ describe('two processes and one lease', () => {
     const first = await contender('first', 60_000)
     await eventually(() => first.wrote().length > 0)
     const second = await contender('second', 60_000)
-    const asked = performance.now()
     first.child.kill('SIGTERM')
-    await eventually(() => second.wrote().length > 0)
-    expect(performance.now() - asked).toBeLessThan(10_000)
+    await eventually(() => second.wrote().length > 0, 30_000)
     if (first.child.exitCode === null) await once(first.child, 'exit')
     expect(first.child.exitCode).toBe(0)
     for (const version of first.wrote()) expect(version).toBeLessThan(second.wrote()[0] ?? 0)
@@ -124,6 +126,7 @@ async function contend(
   identity: string,
   over: {
     readonly lead?: Lead
+    readonly durationMs?: number
     readonly graceMs?: number
     readonly retryMs?: number
     readonly transport?: Transport
@@ -140,9 +143,10 @@ async function contend(
     terms.push(term)
     await (over.lead?.(term) ?? delay(600_000, undefined, { signal: term.signal, ref: false }))
   }
+  const durationMs = over.durationMs ?? LEASE_MS
   const times = {
-    durationMs: 2_000,
-    renewDeadlineMs: 1_400,
+    durationMs,
+    renewDeadlineMs: durationMs * 0.7,
     retryMs: over.retryMs ?? 150,
     graceMs: over.graceMs ?? 1_000,
   }
@@ -160,7 +164,7 @@ describe('a term', () => {
   test('is counted, renewed without interruption, and its lease reads as kubectl expects', async () => {
     const one = await contend('one')
     await eventually(() => one.leadership.term() !== undefined)
-    await delay(2_500)
+    await delay(LEASE_MS + 1_000)
     expect(one.terms).toHaveLength(1)
     expect(one.terms[0]?.signal.aborted).toBe(false)
     expect(one.ground.count('leader_election_master_status', { name: 'l' })).toBe(1)
@@ -174,7 +178,7 @@ describe('a term', () => {
       '-o',
       'jsonpath={.spec.holderIdentity} {.spec.leaseDurationSeconds} {.spec.leaseTransitions}',
     ])
-    expect(said).toBe('one 2 0')
+    expect(said).toBe('one 6 0')
   })
 
   test('a wall clock that jumps ahead ends it at once, as a suspended machine would; another follows', async () => {
@@ -192,7 +196,7 @@ describe('a term', () => {
     const one = await contend('one')
     await eventually(() => one.leadership.term() !== undefined)
     one.clock.wallAhead -= 3_600_000
-    await delay(2_000)
+    await delay(LEASE_MS)
     expect(one.leadership.term()).toBe(one.terms[0])
     expect(one.terms).toHaveLength(1)
   })
@@ -201,7 +205,7 @@ describe('a term', () => {
     const one = await contend('one')
     await eventually(() => one.leadership.term() !== undefined)
     const term = one.terms[0]
-    one.clock.monotonicAhead += 1_500
+    one.clock.monotonicAhead += DEADLINE_MS + 100
     expect([term?.valid(), term?.signal.aborted]).toEqual([false, false])
     if (!term) throw new Error('no term')
     const object = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'x' } }
@@ -218,7 +222,7 @@ describe('a term', () => {
     await eventually(() => one.leadership.term() !== undefined)
     const two = await contend('two')
     two.clock.wallAhead = 86_400_000
-    await delay(3_000)
+    await delay(LEASE_MS + 1_000)
     expect(two.terms).toHaveLength(0)
     expect(one.terms).toHaveLength(1)
   })
@@ -235,7 +239,7 @@ describe('a term', () => {
   })
 
   test('ends at its deadline by itself, without waiting for the next attempt', async () => {
-    const one = await contend('one', { retryMs: 20_000 })
+    const one = await contend('one', { durationMs: 2_000, retryMs: 20_000 })
     await eventually(() => one.leadership.term() !== undefined)
     await eventually(() => one.terms[0]?.signal.aborted, 10_000)
     expect(one.leadership.term()).toBeUndefined()
@@ -271,7 +275,7 @@ describe('a term', () => {
       return { reset: true }
     })
     await eventually(() => failures === 0)
-    await delay(1_500)
+    await delay(LEASE_MS)
     expect(one.terms).toHaveLength(1)
     expect(one.leadership.term()).toBe(one.terms[0])
   })
@@ -282,7 +286,7 @@ describe('a term', () => {
     await api.kubectl(['annotate', 'lease', 'l', '-n', namespace, 'a=b'])
     await delay(600)
     await api.kubectl(['delete', 'lease', 'l', '-n', namespace])
-    await delay(1_500)
+    await delay(LEASE_MS)
     expect(one.leadership.term()).toBe(one.terms[0])
     const said = await api.kubectl([
       'get',
@@ -326,7 +330,9 @@ describe('a term', () => {
   })
 
   test('of many contenders there is never more than one valid term', async () => {
-    const all = await Promise.all(['a', 'b', 'c', 'd'].map((identity) => contend(identity)))
+    const all = await Promise.all(
+      ['a', 'b', 'c', 'd'].map((identity) => contend(identity, { durationMs: 2_000 })),
+    )
     let most = 0
     let changes = 0
     const until = performance.now() + 8_000
@@ -347,7 +353,7 @@ describe('a term', () => {
 })
 
 describe('presences', () => {
-  const times = { renewMs: 300, durationMs: 1_000 }
+  const times = { renewMs: 500, durationMs: 4_000 }
   async function present(pod: string, said: () => Readonly<Record<string, string>> = () => ({})) {
     const options = { namespace, prefix: 'replica', pod, identity: `${pod}-1`, annotations: said, ...times }
     const presence = await openPresence(transport, options, createGround())
@@ -381,11 +387,8 @@ describe('presences', () => {
     })
     sequence = 2
     one.renew()
-    await eventually(
-      () => live().some(({ annotations }) => annotations['portcullis.dev/sequence'] === '2'),
-      5_000,
-    )
-    await delay(2_500)
+    await eventually(() => live().some(({ annotations }) => annotations['portcullis.dev/sequence'] === '2'))
+    await delay(times.durationMs + 1_000)
     expect(pods()).toEqual(['p1', 'p2'])
     await one[Symbol.asyncDispose]()
     await eventually(() => expect(pods()).toEqual(['p2']))
@@ -398,7 +401,7 @@ describe('presences', () => {
     const { pods } = await watching()
     await eventually(() => expect(pods()).toEqual(['p1']))
     proxy.on(({ method }) => (method === 'PATCH' ? { status: 500, body: '' } : undefined))
-    await eventually(() => expect(pods()).toEqual([]), 5_000)
+    await eventually(() => expect(pods()).toEqual([]))
     proxy.on(() => undefined)
     await eventually(() => expect(pods()).toEqual(['p1']))
   })

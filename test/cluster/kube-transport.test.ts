@@ -220,10 +220,10 @@ describe('requests', () => {
       headers: { 'retry-after': '9' },
       body: statusBody(429, 'TooMany'),
     }))
-    const before = performance.now()
     const place = { ...namespaces, name: 'default', timeoutMs: 300 }
     await expect(get(ground.transport, place, soon())).rejects.toThrow(/no complete answer in time/)
-    expect(performance.now() - before).toBeLessThan(5_000)
+    // The waits would have been for 9 s each.
+    expect(ground.proxy.asked.length).toBeLessThanOrEqual(1)
   })
 
   test('a caller that leaves gets its own reason, at once', async () => {
