@@ -18,6 +18,8 @@ export interface Config {
   readonly ports: Readonly<Record<'feed' | 'issuer' | 'webhook' | 'admin', number>>
   /** Where logout tokens are received; undefined: nowhere. */
   readonly logoutPort: number | undefined
+  /** Logout tokens come through an ingress only, whose X-Forwarded-For is believed. */
+  readonly logoutBehindIngress: boolean
   /** Holds the revocation log; undefined: the database of the cluster does. */
   readonly redis: RedisSettings | undefined
   readonly pod: PodFacts
@@ -58,6 +60,7 @@ const OPTIONS = {
   'webhook-port': { type: 'string', default: '10250' },
   'admin-port': { type: 'string', default: '8080' },
   'logout-port': { type: 'string' },
+  'logout-behind-ingress': { type: 'boolean', default: false },
   ...REDIS_OPTIONS,
   kubeconfig: { type: 'string' },
   opa: { type: 'string', default: '/usr/local/bin/opa' },
@@ -105,6 +108,7 @@ export function readConfig(args: readonly string[], env: Environment): ConfigRes
       values['logout-port'] === undefined
         ? undefined
         : port(values['logout-port'], '--logout-port', problems),
+    logoutBehindIngress: values['logout-behind-ingress'],
     redis: readRedis(values, problems),
     pod: {
       name: fromPod('POD_NAME'),

@@ -15,7 +15,7 @@ const LEAVES = [
 ]
 
 /** The same of the operator. */
-const OPERATOR_LEAVES = ['operator/ports', 'operator/listen']
+const OPERATOR_LEAVES = ['operator/ports', 'operator/listen', 'operator/buckets']
 
 /** Room to rooms. A room is a folder, or one file directly under `sidecar/`. `leaves` stands for all of LEAVES. */
 const ARROWS: Readonly<Record<string, readonly string[]>> = {
@@ -80,6 +80,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   policies: [],
   'operator/ports': [],
   'operator/listen': [],
+  'operator/buckets': ['operator/ports'],
   'operator/config': ['operator/kube', 'operator/config-redis', 'leaves', 'contracts'],
   'operator/config-redis': ['contracts'],
   'operator/kube': ['leaves', 'contracts'],

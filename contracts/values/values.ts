@@ -87,7 +87,9 @@ export const VALUES = z.strictObject({
   issuer: program.optional(),
   logout: closed({
     enabled: z.boolean(),
-    from: labels.describe('Labels of the namespaces that may send logout tokens; empty: all.'),
+    from: labels.describe(
+      'Labels of the namespaces that may send logout tokens: that of the ingress, whose X-Forwarded-For is then believed. Empty: all.',
+    ),
   }).optional(),
   redis: closed({
     enabled: z.boolean(),

@@ -94,7 +94,7 @@ interface LogoutParts {
 }
 
 async function openLogouts(
-  { logoutPort }: Config,
+  { logoutPort, logoutBehindIngress }: Config,
   ports: ControlPorts,
   { ground, air, stack }: LogoutParts,
 ): Promise<number | undefined> {
@@ -107,6 +107,7 @@ async function openLogouts(
         ...ports,
         ...createLogoutAnswers(ground.views, refreshKeys, ports),
         append,
+        behindIngress: logoutBehindIngress,
         observe: (status, why) =>
           ports.record.add('portcullis_logout_total', { status: String(status), why }),
       },

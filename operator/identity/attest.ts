@@ -1,7 +1,7 @@
 import { createHash, type KeyObject } from 'node:crypto'
 import { type ProvenKey, proveCsr } from '../../contracts/csr.ts'
+import type { Buckets } from '../buckets.ts'
 import type { Peer } from '../mesh/peers.ts'
-import type { Buckets } from './bucket.ts'
 import { type DenialReason, type Denied, deny } from './denial.ts'
 import { pinKey } from './pin.ts'
 import type { Container, Pod, Registry, Review } from './ports.ts'

@@ -20,15 +20,16 @@ export interface LogoutIssuer {
   readonly lifetimeMs: number
 }
 
-/** A well-formed logout token that nobody has vouched for yet. */
+/** A logout token that keeps every rule and that nobody has vouched for yet. */
 export interface ReadLogout {
   readonly header: JoseHeader
-  readonly claims: JsonObject
   readonly signed: Buffer
   readonly signature: Buffer
+  /** What it asks for, if it is genuine. */
+  readonly claimed: Logout
 }
 
-/** What a genuine one asks for. */
+/** What one asks for. */
 export interface Logout {
   readonly entry: Revocation
   /** Names it among all tokens of all issuers: 32 bytes. */
@@ -42,8 +43,8 @@ const TEXT = 512
 /** Section 2.4: typ is `logout+jwt` where there is one. */
 const TYPES: ReadonlySet<string> = new Set(['', 'logout+jwt'])
 
-/** Reads the shape (RFC 7515) and what the header claims; a text says what is wrong. */
-export function readLogout(token: Buffer, { algorithms }: LogoutIssuer): ReadLogout | string {
+/** Whom a token logs out (section 2.6), or the rule that it breaks: all that can be told without a key, which costs little. */
+export function readLogout(token: Buffer, issuer: LogoutIssuer, at: number): ReadLogout | string {
   if (token.length > MAX_LOGOUT_TOKEN_BYTES) return 'token_too_large'
   const first = token.indexOf(DOT)
   const second = token.indexOf(DOT, first + 1)
@@ -51,7 +52,7 @@ export function readLogout(token: Buffer, { algorithms }: LogoutIssuer): ReadLog
   if (malformed) return malformed
   const header = parseHeader(token.toString('latin1', 0, first))
   if (typeof header === 'string') return header
-  if (!algorithms.has(header.algorithm)) return 'alg_not_allowed'
+  if (!issuer.algorithms.has(header.algorithm)) return 'alg_not_allowed'
   if (!TYPES.has(header.type)) return 'typ_invalid'
   if (!isKid(header.kid)) return 'kid_missing'
   const payload = decode(token.toString('latin1', first + 1, second))
@@ -60,20 +61,18 @@ export function readLogout(token: Buffer, { algorithms }: LogoutIssuer): ReadLog
   if (typeof signature === 'string') return signature
   const claims = parseObject(payload)
   if (typeof claims === 'string') return claims
-  return { header, claims: claims.value, signed: token.subarray(0, second), signature }
+  const broken = RULES.find(({ holds }) => !holds(claims.value, issuer, at))
+  if (broken) return broken.name
+  return { header, signed: token.subarray(0, second), signature, claimed: logoutOf(claims.value, issuer, at) }
 }
 
-/** Whom a token with a genuine signature logs out (section 2.6), or the rule that it breaks. */
-export function judgeLogout(
-  { header, claims, signed, signature }: ReadLogout,
+/** What a token asks for, when this key vouches for it. */
+export function proveLogout(
+  { header, signed, signature, claimed }: ReadLogout,
   key: VerificationKey,
-  issuer: LogoutIssuer,
-  at: number,
 ): Logout | string {
   if (key.algorithm !== header.algorithm) return 'alg_not_allowed'
-  if (!key.verify(signed, signature)) return 'signature_invalid'
-  const broken = RULES.find(({ holds }) => !holds(claims, issuer, at))
-  return broken ? broken.name : logoutOf(claims, issuer, at)
+  return key.verify(signed, signature) ? claimed : 'signature_invalid'
 }
 
 interface Rule {

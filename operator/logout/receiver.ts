@@ -1,4 +1,5 @@
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import {
   AppendOutcome,
   type AppendRequest,
@@ -7,7 +8,9 @@ import {
 import type { VerificationKey } from '../../contracts/jwks.ts'
 import { listenOn, readBody } from '../listen.ts'
 import type { Clocks } from '../ports.ts'
-import { judgeLogout, type LogoutIssuer, readLogout } from './logout-token.ts'
+import { AT_ONCE, createLimits, createPlaces, createStored, type Limits, type Stored } from './limits.ts'
+import { type LogoutIssuer, proveLogout, readLogout } from './logout-token.ts'
+import { senderOf } from './sender.ts'
 
 /** Receives logout tokens (OpenID Connect Back-Channel Logout 1.0 section 2.5) and has the log deny what they end. */
 export interface LogoutNeeds extends Clocks {
@@ -20,6 +23,8 @@ export interface LogoutNeeds extends Clocks {
     signal: AbortSignal,
   ) => Promise<VerificationKey | 'gone' | 'unavailable'>
   readonly append: (request: AppendRequest, signal: AbortSignal) => Promise<AppendResponse>
+  /** Only an ingress can connect, so that the address which it puts last in X-Forwarded-For is believed. */
+  readonly behindIngress: boolean
   /** One answer: HTTP status, and the rule that was broken, if any. */
   readonly observe: (status: number, why: string) => void
 }
@@ -30,10 +35,7 @@ export interface RunningLogout extends AsyncDisposable {
 
 const BODY_BYTES = 16 * 1024
 const REQUEST_MS = 10_000
-const IN_FLIGHT = 64
 const REMEMBERED_MS = 15 * 60_000
-/** Logouts a second that one TokenIssuer may bring, and bursts: each costs a signature check. */
-const RATE = { burst: 200, perSecond: 50, issuers: 4_096 } as const
 const PATH = /^\/logout\/([a-z0-9-]{1,63})\/([a-z0-9.-]{1,253})$/
 
 interface Told {
@@ -49,19 +51,26 @@ export async function openLogout(
   listener: { readonly host: string; readonly port: number },
   needs: LogoutNeeds,
 ): Promise<RunningLogout> {
-  const server = createServer({ maxHeaderSize: 8 * 1024, requestTimeout: REQUEST_MS, headersTimeout: 5_000 })
-  server.maxConnections = 256
+  const server = createServer({
+    maxHeaderSize: 8 * 1024,
+    requestTimeout: REQUEST_MS,
+    headersTimeout: 5_000,
+    // How often the two above are looked at.
+    connectionsCheckingInterval: 1_000,
+  })
+  server.maxConnections = AT_ONCE.connections
   server.keepAliveTimeout = 15_000
-  const may = createRate(needs.monotonic)
+  shareConnections(server)
+  const gate: Gate = { limits: createLimits(needs.monotonic), stored: createStored(needs.monotonic) }
+  const places = createPlaces(AT_ONCE.requests)
   const closing = new AbortController()
-  let inFlight = 0
   server.on('request', (request: IncomingMessage, response: ServerResponse) => {
-    inFlight++
-    response.once('close', () => {
-      inFlight--
-    })
-    const told =
-      inFlight > IN_FLIGHT ? Promise.resolve(later('busy')) : answer(request, may, needs, closing.signal)
+    const sender = senderOf(request, needs.behindIngress)
+    const refused = places.enter(sender, gate.limits.knows(sender))
+    if (!refused) response.once('close', () => places.leave(sender))
+    const told = refused
+      ? Promise.resolve(later(refused))
+      : answer(request, { ...gate, sender, needs }, closing.signal)
     void told
       .catch(() => later('broken'))
       .then(({ status, why }) => {
@@ -82,6 +91,16 @@ export async function openLogout(
   }
 }
 
+// Of addresses that connect, whatever they say about others.
+function shareConnections(server: Server): void {
+  const places = createPlaces(AT_ONCE.connections)
+  server.on('connection', (socket: Socket) => {
+    const peer = socket.remoteAddress ?? ''
+    if (places.enter(peer, false)) socket.destroy()
+    else socket.once('close', () => places.leave(peer))
+  })
+}
+
 /** Section 2.8: one body for every refusal, and nothing is to be kept. */
 function respond(request: IncomingMessage, response: ServerResponse, status: number): void {
   const headers = { 'cache-control': 'no-store', 'content-type': 'application/json' }
@@ -98,14 +117,17 @@ const BODIES: ReadonlyMap<number, string> = new Map([
   [503, '{"error":"temporarily_unavailable"}'],
 ])
 
-type May = (source: string) => boolean
+interface Gate {
+  readonly limits: Limits
+  readonly stored: Stored
+}
 
-async function answer(
-  request: IncomingMessage,
-  may: May,
-  needs: LogoutNeeds,
-  signal: AbortSignal,
-): Promise<Told> {
+interface Asked extends Gate {
+  readonly sender: string
+  readonly needs: LogoutNeeds
+}
+
+async function answer(request: IncomingMessage, asked: Asked, signal: AbortSignal): Promise<Told> {
   if (request.method !== 'POST') return { status: 405, why: 'method' }
   if (!/^application\/x-www-form-urlencoded\b/i.test(request.headers['content-type'] ?? ''))
     return invalid('content_type')
@@ -115,31 +137,39 @@ async function answer(
   const [token] = tokens
   const [, namespace, name] = PATH.exec(request.url ?? '') ?? []
   // A namespace, a name and a client that are not there are told like a token that is not genuine.
-  const issuer = namespace && name ? needs.issuer(namespace, name) : undefined
+  const issuer = namespace && name ? asked.needs.issuer(namespace, name) : undefined
   if (!issuer || token === undefined || tokens.length > 1) return invalid('request')
-  if (!may(issuer.source)) return later('rate')
-  return take(Buffer.from(token, 'utf8'), issuer, needs, signal)
+  return take(Buffer.from(token, 'utf8'), issuer, asked, signal)
 }
 
+/** What costs little comes first and is counted nowhere; then what is counted, and given back to whoever was genuine. */
 async function take(
   token: Buffer,
   issuer: LogoutIssuer,
-  needs: LogoutNeeds,
+  { sender, limits, stored, needs }: Asked,
   signal: AbortSignal,
 ): Promise<Told> {
-  const parsed = readLogout(token, issuer)
-  if (typeof parsed === 'string') return invalid(parsed)
-  const key = await needs.key(issuer.source, parsed.header.kid, signal)
+  const at = needs.now()
+  const read = readLogout(token, issuer, at)
+  if (typeof read === 'string') return invalid(read)
+  const mark = read.claimed.once.toString('base64')
+  if (stored.has(mark)) return invalid('repeated')
+  const over = limits.check(sender, issuer.source)
+  if (over) return later(over)
+  const key = await needs.key(issuer.source, read.header.kid, signal)
   if (key === 'unavailable') return later('keys')
   if (key === 'gone') return invalid('kid_unknown')
-  const at = needs.now()
-  const logout = judgeLogout(parsed, key, issuer, at)
+  const logout = proveLogout(read, key)
   if (typeof logout === 'string') return invalid(logout)
+  if (!limits.pass(issuer.source)) return later('genuine_rate')
   const { entry, once } = logout
   const { outcome } = await needs.append(
     { entries: [entry], podUid: '', once, onceUntilMs: at + REMEMBERED_MS },
     signal,
   )
+  if (outcome === AppendOutcome.APPEND_OUTCOME_REPEATED) limits.repeated(issuer.source)
+  else limits.settled(sender, issuer.source)
+  if (outcome === AppendOutcome.APPEND_OUTCOME_STORED) stored.add(mark)
   return OUTCOMES.get(outcome) ?? later('unavailable')
 }
 
@@ -149,17 +179,3 @@ const OUTCOMES: ReadonlyMap<AppendOutcome, Told> = new Map([
   [AppendOutcome.APPEND_OUTCOME_REFUSED, invalid('refused')],
   [AppendOutcome.APPEND_OUTCOME_FULL, later('full')],
 ])
-
-function createRate(now: () => number): May {
-  const buckets = new Map<string, { tokens: number; at: number }>()
-  return (source) => {
-    const at = now()
-    const { tokens, at: before } = buckets.get(source) ?? { tokens: RATE.burst, at }
-    const filled = Math.min(RATE.burst, tokens + ((at - before) / 1000) * RATE.perSecond)
-    buckets.delete(source)
-    // Sources exist as objects, so there are no more buckets than those.
-    if (buckets.size >= RATE.issuers) buckets.clear()
-    buckets.set(source, { tokens: filled >= 1 ? filled - 1 : filled, at })
-    return filled >= 1
-  }
-}

@@ -110,6 +110,19 @@ describe.each(['control', 'issuer'] as const)('%s', (program) => {
   })
 })
 
+test.each([
+  [{}, { logoutPort: undefined, logoutBehindIngress: false }],
+  [{ enabled: true }, { logoutPort: 8445, logoutBehindIngress: false }],
+  [
+    { enabled: true, from: { 'kubernetes.io/metadata.name': 'ingress' } },
+    { logoutPort: 8445, logoutBehindIngress: true },
+  ],
+])('logout tokens: %j, and an ingress is believed where only it can connect', async (logout, expected) => {
+  const found = await rendered('--set-json', `logout=${JSON.stringify(logout)}`)
+  const { containers } = named(found, 'Deployment', 'portcullis-control').spec.template.spec
+  expect(started(containers[0])).toMatchObject({ ok: true, config: expected })
+})
+
 const portsOf = (pod: Manifest): Readonly<Record<string, number>> =>
   Object.fromEntries(
     pod.spec.containers[0].ports.map(({ name, containerPort }: Manifest) => [name, containerPort]),

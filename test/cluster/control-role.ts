@@ -130,6 +130,7 @@ function configOf(
     profile: 'default',
     ports: { feed: 0, issuer: 0, webhook: 0, admin: 0 },
     logoutPort: options.logoutPort,
+    logoutBehindIngress: false,
     redis: options.redis,
     pod: { name, uid, ip: '127.0.0.1', node: '' },
     kubeconfig: { kind: 'given', server: where.server },

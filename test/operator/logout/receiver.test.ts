@@ -1,5 +1,6 @@
 // OpenID Connect Back-Channel Logout 1.0 over real HTTP: what ends a session, what is refused, and what the sender is told to send again.
 import { createHash, generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
+import { connect } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Revocation } from '../../../contracts/gen/portcullis/feed/v1/feed.ts'
@@ -39,12 +40,10 @@ let outcome: AppendOutcome
 let key: Awaited<ReturnType<LogoutNeeds['key']>> | undefined
 let why: string[]
 let clock: number
-beforeEach(async () => {
-  appended = []
-  outcome = AppendOutcome.APPEND_OUTCOME_STORED
-  key = undefined
-  why = []
-  clock = 0
+let asked: number
+let behindIngress: boolean
+let storing: Promise<void> | undefined
+const open = async () => {
   running = await openLogout(
     { host: '127.0.0.1', port: 0 },
     {
@@ -53,15 +52,30 @@ beforeEach(async () => {
       random: () => 0,
       sleep: (ms, signal) => delay(ms, undefined, { signal }),
       issuer: (namespace, name) => (`${namespace}/${name}` === 'shop/idp' ? ISSUER : undefined),
-      key: async (_source, kid) =>
-        key ?? (parsed.ok ? parsed.keys.find((one) => one.kid === kid) : undefined) ?? 'gone',
+      key: async (_source, kid) => {
+        asked++
+        return key ?? (parsed.ok ? parsed.keys.find((one) => one.kid === kid) : undefined) ?? 'gone'
+      },
       append: async (request) => {
         appended.push(request)
+        await storing
         return { outcome, why: '' }
       },
+      behindIngress,
       observe: (_status, rule) => why.push(rule),
     },
   )
+}
+beforeEach(() => {
+  appended = []
+  outcome = AppendOutcome.APPEND_OUTCOME_STORED
+  key = undefined
+  why = []
+  clock = 0
+  asked = 0
+  behindIngress = false
+  storing = undefined
+  return open()
 })
 afterEach(() => running[Symbol.asyncDispose]())
 
@@ -105,6 +119,7 @@ describe('what is taken', () => {
     expect((await send(logoutToken(claims, header))).status).toBe(200)
   })
   test('L6: the same token twice names the same mark, another one another', async () => {
+    outcome = AppendOutcome.APPEND_OUTCOME_FULL
     await send(logoutToken())
     await send(logoutToken({ iat: S - 1 }))
     await send(logoutToken({ jti: 'j-2' }))
@@ -210,12 +225,145 @@ describe('L8: the sender is told to come again', () => {
     outcome = AppendOutcome.APPEND_OUTCOME_REPEATED
     expect((await send(logoutToken())).status).toBe(400)
   })
-  test('when one issuer sends more than is checked in a second', async () => {
-    const statuses: number[] = []
-    for (let time = 0; time < 205; time++) statuses.push((await send('x')).status)
-    expect(statuses.filter((status) => status === 503)).toHaveLength(5)
+})
+
+describe('who can keep whom out', () => {
+  const forged = logoutToken({ jti: 'forged' }, {}, thief.privateKey)
+  const from = (address: string, token: string) =>
+    post(`logout_token=${encodeURIComponent(token)}`, undefined, { ...FORM, 'x-forwarded-for': address })
+  let made = 0
+  const genuine = () => logoutToken({ jti: `genuine-${made++}` })
+  /** How many of so many were refused for each reason. */
+  const tally = async (count: number, once: () => Promise<Response>): Promise<Record<string, number>> => {
+    why = []
+    for (let left = count; left > 0; left -= 20)
+      await Promise.all(Array.from({ length: Math.min(20, left) }, once))
+    return Object.fromEntries([...Map.groupBy(why, (one) => one)].map(([one, all]) => [one, all.length]))
+  }
+  beforeEach(async () => {
+    await running[Symbol.asyncDispose]()
+    behindIngress = true
+    await open()
+  })
+
+  test.each([
+    ['no token', 'x', 'token_format'],
+    ['the aud of others', logoutToken({ aud: 'other' }, {}, thief.privateKey), 'aud'],
+    ['what has expired', logoutToken({ exp: S - 60 }, {}, thief.privateKey), 'exp'],
+    ['no events', logoutToken({ events: undefined }, {}, thief.privateKey), 'events'],
+    ['another algorithm', logoutToken({}, { alg: 'RS256' }, thief.privateKey), 'alg_not_allowed'],
+  ])('nobody, with what is refused without a key: %s', async (_what, token, rule) => {
+    expect(await tally(300, () => from('192.0.2.1', token))).toEqual({ [rule]: 300 })
+    expect(asked).toBe(0)
+    expect((await from('192.0.2.1', genuine())).status).toBe(200)
+  })
+  test('who forges: itself, and only until time has passed', async () => {
+    expect(await tally(205, () => from('192.0.2.1', forged))).toEqual({
+      signature_invalid: 200,
+      sender_rate: 5,
+    })
+    expect((await from('192.0.2.1', genuine())).status).toBe(503)
+    expect((await from('192.0.2.2', genuine())).status).toBe(200)
     clock += 1_000
-    expect((await send(logoutToken())).status).toBe(200)
+    expect((await from('192.0.2.1', genuine())).status).toBe(200)
+  })
+  test('many who forge: other strangers, and nobody who has brought a genuine one', async () => {
+    expect((await from('192.0.2.9', genuine())).status).toBe(200)
+    for (const one of ['192.0.2.1', '192.0.2.2']) await tally(200, () => from(one, forged))
+    expect(await tally(1, () => from('192.0.2.3', genuine()))).toEqual({ issuer_rate: 1 })
+    expect((await from('192.0.2.9', genuine())).status).toBe(200)
+  })
+  test('a forged token makes no sender known', async () => {
+    await from('192.0.2.9', forged)
+    for (const one of ['192.0.2.1', '192.0.2.2']) await tally(200, () => from(one, forged))
+    expect((await from('192.0.2.9', genuine())).status).toBe(503)
+  })
+  test('an unknown kid costs as much as a forged signature: its key is asked for', async () => {
+    const unknown = logoutToken({}, { kid: 'k-2' })
+    expect(await tally(201, () => from('192.0.2.1', unknown))).toEqual({ kid_unknown: 200, sender_rate: 1 })
+  })
+  test('genuine ones take nothing from each other’s checks, and have a limit of their own', async () => {
+    expect(await tally(205, () => from('192.0.2.9', genuine()))).toEqual({ '': 200, genuine_rate: 5 })
+    expect(await tally(1, () => from('192.0.2.9', forged))).toEqual({ signature_invalid: 1 })
+    clock += 1_000
+    expect((await from('192.0.2.9', genuine())).status).toBe(200)
+  })
+  test('whoever recorded one that was stored here: nobody, and nothing is checked', async () => {
+    const recorded = genuine()
+    await from('192.0.2.9', recorded)
+    expect(await tally(300, () => from('192.0.2.1', recorded))).toEqual({ repeated: 300 })
+    expect([asked, appended.length]).toEqual([1, 1])
+  })
+  test('whoever recorded one that was stored elsewhere: itself', async () => {
+    outcome = AppendOutcome.APPEND_OUTCOME_REPEATED
+    const recorded = genuine()
+    expect(await tally(201, () => from('192.0.2.1', recorded))).toEqual({ repeated: 200, sender_rate: 1 })
+    outcome = AppendOutcome.APPEND_OUTCOME_STORED
+    expect((await from('192.0.2.9', genuine())).status).toBe(200)
+  })
+  test('one that could not be stored may come again', async () => {
+    outcome = AppendOutcome.APPEND_OUTCOME_FULL
+    const token = genuine()
+    expect((await from('192.0.2.9', token)).status).toBe(503)
+    outcome = AppendOutcome.APPEND_OUTCOME_STORED
+    expect((await from('192.0.2.9', token)).status).toBe(200)
+  })
+  test.each([
+    ['an address of the same /64', '2001:db8:0:7::1', '2001:db8::7:a:0:0:2', true],
+    ['one of the next /64', '2001:db8:0:7::1', '2001:db8:0:8::1', false],
+    ['what it claimed to have passed on', '192.0.2.1', '198.51.100.7, 192.0.2.1', true],
+    ['the same, written as IPv6', '192.0.2.1', '::FFFF:192.0.2.1', true],
+    ['another IPv4 address, written as IPv6', '::ffff:192.0.2.1', '::ffff:192.0.2.2', false],
+    ['what is no address: the connection counts', 'unknown', 'x', true],
+  ])('%s is the same sender: %#', async (_what, one, other, same) => {
+    await tally(200, () => from(one, forged))
+    expect(await tally(1, () => from(other, forged))).toEqual({
+      [same ? 'sender_rate' : 'signature_invalid']: 1,
+    })
+  })
+  test('X-Forwarded-For is believed behind an ingress only', async () => {
+    await running[Symbol.asyncDispose]()
+    behindIngress = false
+    await open()
+    await tally(200, () => from('192.0.2.1', forged))
+    expect(await tally(1, () => from('192.0.2.2', forged))).toEqual({ sender_rate: 1 })
+  })
+  test('one that is slow keeps half of the places, and the other half is there for others', async () => {
+    const stored = Promise.withResolvers<void>()
+    storing = stored.promise
+    const slow = Array.from({ length: 40 }, () => from('192.0.2.1', genuine()))
+    await expect.poll(() => [appended.length, why]).toEqual([32, Array<string>(8).fill('sender_busy')])
+    const other = from('192.0.2.2', genuine())
+    await expect.poll(() => appended.length).toBe(33)
+    stored.resolve()
+    expect((await other).status).toBe(200)
+    expect((await Promise.all(slow)).filter(({ status }) => status === 200)).toHaveLength(32)
+    expect((await from('192.0.2.1', genuine())).status).toBe(200)
+  })
+  test('many that are slow keep strangers out, and nobody who has brought a genuine one', async () => {
+    await from('192.0.2.9', genuine())
+    const stored = Promise.withResolvers<void>()
+    storing = stored.promise
+    const slow = ['192.0.2.1', '192.0.2.2'].flatMap((one) =>
+      Array.from({ length: 32 }, () => from(one, genuine())),
+    )
+    await expect.poll(() => appended.length).toBe(65)
+    expect(await tally(1, () => from('192.0.2.3', genuine()))).toEqual({ busy: 1 })
+    const other = from('192.0.2.9', genuine())
+    await expect.poll(() => appended.length).toBe(66)
+    stored.resolve()
+    expect((await other).status).toBe(200)
+    await Promise.all(slow)
+  })
+  test('one that only connects keeps half of the connections', async () => {
+    const idle = Array.from({ length: 140 }, () =>
+      connect({ port: running.port, host: '127.0.0.1', localAddress: '127.0.0.2' }),
+    )
+    let closed = 0
+    for (const socket of idle) socket.once('close', () => closed++).on('error', () => undefined)
+    await expect.poll(() => closed).toBe(12)
+    expect((await from('192.0.2.9', genuine())).status).toBe(200)
+    for (const socket of idle) socket.destroy()
   })
 })
 

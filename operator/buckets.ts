@@ -1,4 +1,4 @@
-import type { Monotonic } from '../ports.ts'
+import type { Monotonic } from './ports.ts'
 
 export interface BucketRules {
   readonly burst: number
@@ -8,6 +8,8 @@ export interface BucketRules {
 /** Token buckets by name; the oldest is forgotten when there are too many. */
 export interface Buckets {
   take(name: string): boolean
+  /** What was taken was no use of it after all. */
+  give(name: string): void
 }
 
 const MAX_BUCKETS = 20_000
@@ -25,6 +27,10 @@ export function createBuckets({ burst, perSecond }: BucketRules, monotonic: Mono
       const [oldest] = levels.keys()
       if (levels.size > MAX_BUCKETS && oldest !== undefined) levels.delete(oldest)
       return level >= 1
+    },
+    give: (name) => {
+      const held = levels.get(name)
+      if (held) levels.set(name, { ...held, level: Math.min(burst, held.level + 1) })
     },
   }
 }
