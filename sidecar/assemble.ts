@@ -184,6 +184,7 @@ function answering(parts: Parts, around: Surroundings): Assembly {
     actorToken: identity?.jwtFor,
   })
   const decide = createDecide({
+    wall,
     current: store.current,
     present,
     verify: createVerify(prove),

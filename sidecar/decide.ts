@@ -1,12 +1,13 @@
 import { type Decision, type Denial, denied, deny, MEANING, type Meaning } from './decision.ts'
 import type { Judge } from './policy/judge.ts'
-import { Fault } from './ports.ts'
+import { Fault, type Now } from './ports.ts'
 import type { Principal } from './principal.ts'
 import type { CheckRequest, Moment } from './request.ts'
 import type { Admitted } from './token/admit.ts'
 import type { Bind, BoundToken } from './token/binding.ts'
 import type { Confirm, Occasion } from './token/confirm.ts'
 import type { Presented } from './token/credentials.ts'
+import { hasEnded } from './token/evidence.ts'
 import type { Spend } from './token/spend.ts'
 import type { Verified, Verify } from './token/verify.ts'
 import { lapsed } from './trust/lease.ts'
@@ -14,6 +15,8 @@ import type { Snapshot } from './trust/snapshot.ts'
 
 /** The steps of one check, in order. Each takes what only its predecessor makes. */
 export interface Steps {
+  /** Read before each look and after it: what was waited for took time, and a question is answered by the time that it is then. */
+  readonly wall: Now
   readonly current: (at: Moment) => Snapshot | Denial
   readonly present: (request: CheckRequest) => Presented | Denial
   readonly verify: Verify
@@ -49,14 +52,15 @@ export interface Outcome {
   readonly nonce?: string | undefined
 }
 
-export type Decide = (request: CheckRequest, at: Moment, caller: Caller) => Promise<Outcome>
+export type Decide = (request: CheckRequest, caller: Caller) => Promise<Outcome>
 
 /** The whole authorization of one request, top to bottom. Whatever breaks on the way, the answer is no. */
 export function createDecide(steps: Steps): Decide {
   const establish = createEstablish(steps)
-  const { doubt, fallen, overtaken } = createSecondLook(steps)
-  return async (request, at, caller) => {
+  const { doubt, ended, fallen, overtaken } = createSecondLook(steps)
+  return async (request, caller) => {
     const progress: Progress = { ...NOTHING_YET }
+    let at = steps.wall()
     const conclude = (decision: Decision): Outcome => {
       const { nonced, spent: _, ...known } = progress
       return owesNonce(decision, nonced)
@@ -65,14 +69,17 @@ export function createDecide(steps: Steps): Decide {
     }
     try {
       let established = await establish(request, at, caller, progress)
+      at = steps.wall()
       // Beliefs that were replaced while we waited have said nothing: all of it once more under those of now.
-      for (let looks = 1; looks < MOST_LOOKS && !caller.gone() && overtaken(progress.trust, at); looks++)
+      for (let looks = 1; looks < MOST_LOOKS && !caller.gone() && overtaken(progress.trust, at); looks++) {
         established = await establish(request, at, caller, progress)
+        at = steps.wall()
+      }
       if (denied(established)) return conclude(established)
 
       const { trust, bound, admitted, epoch } = established
       const decision = doubt(trust, request.action, at) ?? steps.judge(admitted, request, trust, at)
-      const late = fallen(bound, trust, at, epoch) ?? doubt(trust, request.action, at)
+      const late = fallen(bound, trust, at, epoch) ?? doubt(trust, request.action, at) ?? ended(bound, at)
       // A caller that has given up is never told yes.
       const gone = caller.gone()
       return conclude(gone ? deny(gone) : (late ?? decision))
@@ -206,6 +213,10 @@ function createSecondLook(steps: Steps) {
       if (trust.revocations.epoch === epoch) return undefined
       const still = steps.standing(bound, trust, at)
       return denied(still) ? still : undefined
+    },
+    /** Whether its time has run out meanwhile. */
+    ended({ token }: BoundToken, at: Moment): Denial | undefined {
+      return hasEnded(token.claims, token.issuer, Math.floor(at / 1000)) ? deny('expired') : undefined
     },
   }
 }

@@ -1,6 +1,6 @@
 import type { Decide, Outcome } from '../decide.ts'
 import { type Decided, type Denial, denied, deny } from '../decision.ts'
-import type { Monotonic, Now } from '../ports.ts'
+import type { Monotonic } from '../ports.ts'
 import type { CheckRequest } from '../request.ts'
 import type { Admission } from './admission.ts'
 import { type CallerNeeds, type Line, trackCaller } from './caller.ts'
@@ -9,7 +9,6 @@ export interface AnswerNeeds extends CallerNeeds {
   readonly decide: Decide
   readonly record: (decided: Decided) => void
   readonly nextId: () => string
-  readonly wall: Now
   readonly now: Monotonic
   readonly admission: Admission
 }
@@ -46,7 +45,7 @@ export function createAnswer(needs: AnswerNeeds, longestMs: number): Answer {
     if (!needs.admission.enter()) return finish(refusal(deny('overloaded')), request)
     const caller = trackCaller(patience(request, waitsMs, longestMs), line, needs)
     try {
-      return finish(await needs.decide(request, needs.wall(), caller), request)
+      return finish(await needs.decide(request, caller), request)
     } finally {
       caller.release()
       needs.admission.leave()

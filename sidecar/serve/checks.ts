@@ -1,4 +1,5 @@
 import type { ServerDuplexStream, ServerUnaryCall, sendUnaryData } from '@grpc/grpc-js'
+import type { Now } from '../ports.ts'
 import { type AnswerNeeds, createAnswer } from './answer.ts'
 import { lineTo } from './caller.ts'
 import { decodeRequest, encodeResponse } from './codec.ts'
@@ -19,7 +20,11 @@ export interface Checks {
 const GRPC_INTERNAL = 13
 
 /** The two ways to ask. Both end in the same `answer`; neither can throw into grpc-js, which would tell the caller why. */
-export function createChecks(needs: AnswerNeeds, limits: CheckLimits, draining: AbortSignal): Checks {
+export function createChecks(
+  needs: AnswerNeeds & { readonly wall: Now },
+  limits: CheckLimits,
+  draining: AbortSignal,
+): Checks {
   const answer = createAnswer(needs, limits.deadlineMs)
   return {
     check(call, reply) {

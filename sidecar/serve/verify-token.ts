@@ -61,7 +61,7 @@ function createAnswer(needs: VerifyTokenNeeds, longestMs: number) {
     const patienceMs = Math.min(waitsMs, request.timeoutMs || longestMs, longestMs)
     const caller = trackCaller(patienceMs, line, needs)
     try {
-      return finish(await needs.vouch(request, needs.wall(), caller))
+      return finish(await needs.vouch(request, caller))
     } finally {
       caller.release()
       needs.admission.leave()

@@ -5,6 +5,7 @@ import {
   CHECK_NAMES,
   type Check,
   type Evidence,
+  hasEnded,
   isName,
   isNumericDate,
   type KeyedEvidence,
@@ -102,7 +103,7 @@ function outOfTime(evidence: KeyedEvidence): Reason | undefined {
   if (iat !== undefined && !isNumericDate(iat)) return 'claim_invalid'
   if (nbf !== undefined && !isNumericDate(nbf)) return 'claim_invalid'
   if (exp !== undefined && iat !== undefined && exp <= iat) return 'exp_invalid'
-  if (exp !== undefined && exp <= atS - issuer.skewS) return 'expired'
+  if (hasEnded(jwt.claims, issuer, atS)) return 'expired'
   if (iat !== undefined && iat > atS + issuer.skewS) return 'iat_future'
   if (nbf !== undefined && nbf > atS + issuer.skewS) return 'nbf_future'
   return lastsTooLong(evidence, iat, exp)

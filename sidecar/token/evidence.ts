@@ -1,6 +1,6 @@
 import type { VerificationKey } from '../../contracts/jwks.ts'
 import type { Reason } from '../decision.ts'
-import type { Json } from '../request.ts'
+import type { Json, JsonObject } from '../request.ts'
 import type { Issuer, Snapshot } from '../trust/snapshot.ts'
 import type { ParsedJwt } from './jwt.ts'
 
@@ -108,6 +108,11 @@ export function isName(value: Json | undefined): value is string {
 // 1e999 parses to Infinity and never expires; fractions and values past 2^53 are read differently by different parsers.
 export function isNumericDate(value: Json | undefined): value is number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value > 0
+}
+
+/** Whether a token's time is over, as far as its issuer's clock and ours may differ. */
+export function hasEnded({ exp }: JsonObject, { skewS }: Pick<Issuer, 'skewS'>, atS: number): boolean {
+  return isNumericDate(exp) && exp <= atS - skewS
 }
 
 /** The audiences a token names, however it spells one; `undefined` when that is no list of texts. */

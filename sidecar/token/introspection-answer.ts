@@ -4,6 +4,7 @@ import { parseObject } from '../../contracts/json.ts'
 import { deny, type Reason } from '../decision.ts'
 import type { Json, JsonObject, Moment } from '../request.ts'
 import type { Issuer, Snapshot } from '../trust/snapshot.ts'
+import { hasEnded, isNumericDate } from './evidence.ts'
 import { type Verified, type VerifiedToken, vouchedByIssuer } from './verify.ts'
 
 /** What an issuer answered about a token (RFC 7662 section 2.2), read and not judged yet. */
@@ -76,10 +77,11 @@ function wrongAudience({ claims: { aud }, trust }: Evidence): Reason | undefined
     : undefined
 }
 
-function outOfTime({ claims: { exp, iat, nbf }, issuer, atS }: Evidence): Reason | undefined {
+function outOfTime({ claims, issuer, atS }: Evidence): Reason | undefined {
+  const { exp, iat, nbf } = claims
   for (const moment of [exp, iat, nbf])
     if (moment !== undefined && !isNumericDate(moment)) return 'introspection_invalid'
-  if (isNumericDate(exp) && exp <= atS - issuer.skewS) return 'expired'
+  if (hasEnded(claims, issuer, atS)) return 'expired'
   if (isNumericDate(iat) && iat > atS + issuer.skewS) return 'iat_future'
   return isNumericDate(nbf) && nbf > atS + issuer.skewS ? 'nbf_future' : undefined
 }
@@ -195,10 +197,6 @@ function isRoleList(value: Json): boolean {
 
 function isName(value: Json): value is string {
   return typeof value === 'string' && value !== '' && value.length <= 256
-}
-
-function isNumericDate(value: Json | undefined): value is number {
-  return typeof value === 'number' && Number.isSafeInteger(value) && value > 0
 }
 
 function isObject(value: Json | undefined): value is JsonObject {

@@ -1,5 +1,5 @@
 import { type Denial, denied, deny, type Reason } from '../decision.ts'
-import { Fault } from '../ports.ts'
+import { Fault, type Now } from '../ports.ts'
 import type { JsonObject, Moment } from '../request.ts'
 import { lapsed } from '../trust/lease.ts'
 import type { Snapshot } from '../trust/snapshot.ts'
@@ -44,6 +44,8 @@ export type ValidateSvid = (
   | { readonly ok: false; readonly reason: Reason }
 
 export interface VouchSteps {
+  /** Read before each look and after it, as in decide.ts. */
+  readonly wall: Now
   readonly current: (at: Moment) => Snapshot | Denial
   readonly prove: Prove
   readonly once: SingleUse
@@ -62,22 +64,23 @@ export interface VouchOutcome {
   readonly outcome: Vouched | Denial
   readonly trust: Snapshot | undefined
 }
-export type Vouch = (request: VouchRequest, at: Moment, caller: Waiting) => Promise<VouchOutcome>
+export type Vouch = (request: VouchRequest, caller: Waiting) => Promise<VouchOutcome>
 
 /** How an AccessPolicy names this question, should its revocation lease differ. */
 const ACTION = 'token:verify'
 
 /** Whether a token is what the application takes it for, top to bottom. Whatever breaks on the way, the answer is no. */
 export function createVouch(steps: VouchSteps): Vouch {
-  return async (request, at, caller) => {
+  return async (request, caller) => {
     let trust: Snapshot | undefined
     try {
       for (let looks = 0; looks < MOST_LOOKS; looks++) {
+        const at = steps.wall()
         const believed = steps.current(at)
         if (denied(believed)) return { outcome: believed, trust }
         trust = believed
         const outcome = await vouchFor(request, { steps, trust, at, caller })
-        const now = steps.current(at)
+        const now = steps.current(steps.wall())
         if (denied(now)) return { outcome: now, trust }
         const gone = caller.gone()
         if (gone) return { outcome: deny(gone), trust }
@@ -111,7 +114,7 @@ async function vouchFor(request: VouchRequest, setting: Setting): Promise<Vouche
     signal: () => caller.signal(),
   })
   // What was proven under beliefs that were replaced while a key was fetched is proven anew.
-  const now = steps.current(at)
+  const now = steps.current(steps.wall())
   if (!denied(now) && now.generation !== trust.generation) return 'overtaken'
   if (denied(proven)) return proven
   // Nobody here has seen a proof: whoever holds a bound token may not be the one it was given to (RFC 9449 section 7.2).

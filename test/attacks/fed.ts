@@ -70,6 +70,7 @@ export async function openFedArena({ refresh, first, silent }: FedPlan = {}): Pr
     inFlight: 1024,
   })
   const steps: Steps = {
+    wall: () => wall,
     current: store.current,
     present,
     verify: createVerify(forgetful(createProve(keys.find))),
@@ -110,7 +111,7 @@ export async function openFedArena({ refresh, first, silent }: FedPlan = {}): Pr
     },
     async verdict(weapon = {}, asked = {}, change = {}) {
       const request = requestOf(question({ token: tokenOf(weapon), ...asked }))
-      return said(await createDecide({ ...steps, ...change })(request, wall, PATIENT))
+      return said(await createDecide({ ...steps, ...change })(request, PATIENT))
     },
   }
   believe.greet()

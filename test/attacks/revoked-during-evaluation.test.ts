@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { signingKey } from '../fixtures/keys.ts'
 import { fedSnapshot, withheldSnapshot } from '../sidecar/trust/fed-world.ts'
+import { AT_S } from './arena.ts'
 import { type FedArena, KEY, openFedArena, STATED } from './fed.ts'
 
 // Row 80: whatever is taken back between the first look and the answer is taken back.
@@ -88,6 +89,7 @@ describe('while its key is being fetched,', () => {
     ],
   ])('%s: %s', async (_what, happens, reason) => {
     const arena = await waiting(happens)
-    expect(await arena.verdict({ key: fresh })).toBe(reason)
+    // It outlives whatever happens.
+    expect(await arena.verdict({ key: fresh, claims: { exp: AT_S + 3_000 } })).toBe(reason)
   })
 })

@@ -50,6 +50,7 @@ export async function openSteps(plan: Partial<PipelinePlan> = {}): Promise<OpenS
   const { current } = store
   const { bind, spend, nonce } = openPossession(plan.replica)
   const steps = {
+    wall: plan.now ?? Date.now,
     current,
     present,
     verify: createVerify(forgetful(createProve(keys.find))),
@@ -78,5 +79,5 @@ export async function told(
   atMs: number,
   caller: Caller = PATIENT,
 ): Promise<string> {
-  return said(await createDecide(steps)(requestOf(message), atMs, caller))
+  return said(await createDecide({ ...steps, wall: () => atMs })(requestOf(message), caller))
 }

@@ -79,6 +79,7 @@ describe('VerifyToken, when beliefs are replaced while a key is fetched', async 
   const vouchedWhile = async (change: (before: Snapshot) => Snapshot, times = 1) => {
     let [believed, looks] = [trust, 0]
     const vouch = createVouch({
+      wall: () => ARENA_S * 1000,
       current: () => believed,
       prove: (inquiry) => {
         if (looks++ < times) believed = change(believed)
@@ -92,7 +93,7 @@ describe('VerifyToken, when beliefs are replaced while a key is fetched', async 
     })
     const asked = { tokenKind: 'logout_token', expected: EXPECTED.logout_token, timeoutMs: 0 } as const
     const request = { ...asked, token: Buffer.from(mint('logout_token')) }
-    const { outcome, trust: of } = await vouch(request, ARENA_S * 1000, PATIENT)
+    const { outcome, trust: of } = await vouch(request, PATIENT)
     return { verdict: denied(outcome) ? outcome.reason : 'verified', generation: of?.generation }
   }
   const next = (before: Snapshot) => ({ ...before, generation: before.generation + 1 })
