@@ -61,12 +61,15 @@ const spec = object('Which workloads ask which rules about whose tokens.', {
     'Required: a token whose aud names others too is denied. Optional: it is accepted.',
     ['Required', 'Optional'],
   ).default('Optional'),
-  maxTokenLifetime: duration('A token whose exp lies further after its iat is denied.', {
-    from: '60s',
-    to: '24h',
-    such: '1h',
-    why: 'a stolen token is good for as long as it lives',
-  }).default('1h'),
+  maxTokenLifetime: duration(
+    'A token whose exp lies further after its iat is denied. In whole seconds: a fraction is dropped.',
+    {
+      from: '60s',
+      to: '24h',
+      such: '1h',
+      why: 'a stolen token is good for as long as it lives',
+    },
+  ).default('1h'),
   issuers,
   bundle: object('The rules.', { name: objectName('A PolicyBundle of the same namespace.') }),
   tokens: tokens(

@@ -30,19 +30,22 @@ export function requirements(description: string) {
       { min: 1, max: 16 },
     ).exactOptional(),
     maxAuthAge: duration(
-      'Longest time since the user authenticated (auth_time); else the caller is told to step up.',
+      'Longest time since the user authenticated (auth_time); else the caller is told to step up. In whole seconds: a fraction is dropped.',
       {
         from: '1s',
         to: YEAR,
         such: '15m',
       },
     ).exactOptional(),
-    maxTokenAge: duration('Longest time since the token was issued (iat).', {
-      from: '1s',
-      to: '24h',
-      such: '5m',
-      why: 'no token may live for longer than that anyway',
-    }).exactOptional(),
+    maxTokenAge: duration(
+      'Longest time since the token was issued (iat). In whole seconds: a fraction is dropped.',
+      {
+        from: '1s',
+        to: '24h',
+        such: '5m',
+        why: 'no token may live for longer than that anyway',
+      },
+    ).exactOptional(),
     clientKind: choice(
       "Machine: clients that act for themselves; a user's token is refused. User: the reverse.",
       ['Any', 'Machine', 'User'],

@@ -115,7 +115,7 @@ const spec = object('Whose tokens are believed, and with which keys.', {
     { min: 1, max: 8 },
   ),
   clockSkew: duration(
-    'How far the clocks of issuer and sidecar may differ when exp, nbf and iat are judged.',
+    'How far the clocks of issuer and sidecar may differ when exp, nbf and iat are judged. In whole seconds: a fraction is dropped.',
     {
       from: '0s',
       to: '60s',

@@ -33,7 +33,8 @@ export function tokenRulesOf(tokens: Spec['tokens']): TokenRules | undefined {
 
 export function requirementsOf(asked: Asked | undefined): Requirements | undefined {
   if (!asked) return undefined
-  const seconds = (text: string | undefined) => (text === undefined ? 0 : Math.ceil(durationMs(text) / 1000))
+  // Whole ones go over the wire, and more than was asked is never allowed; the schema begins at 1 s, so that none becomes 0, which asks nothing.
+  const seconds = (text: string | undefined) => (text === undefined ? 0 : Math.floor(durationMs(text) / 1000))
   return {
     senderConstraints: (asked.senderConstraints ?? []).map((one) => PROOFS[one]).sort((a, b) => a - b),
     introspect: asked.introspect === 'Always',

@@ -86,8 +86,7 @@ test('what is asked of tokens is sent, lists in one order', () => {
           introspect: true,
           sharedReplay: true,
           acrValues: ['silver', 'gold'],
-          // Seconds on the wire: a part of one counts as one, since 0 would ask nothing.
-          maxAuthAgeS: 2,
+          maxAuthAgeS: 1,
           maxTokenAgeS: 300,
           clientKind: ClientKind.CLIENT_KIND_MACHINE,
         },
@@ -95,6 +94,29 @@ test('what is asked of tokens is sent, lists in one order', () => {
       { actions: ['read'], staleness: Staleness.STALENESS_STANDARD, requirements: undefined },
     ],
   })
+})
+
+test.each([
+  ['1s', 1],
+  ['1001ms', 1],
+  ['1999ms', 1],
+  ['2000ms', 2],
+])(
+  'an age of %s is %i whole seconds on the wire: never more than was asked, and never 0, which asks nothing',
+  (age, want) => {
+    const requirements = { maxAuthAge: age, maxTokenAge: age }
+    const asked = { maxAuthAgeS: want, maxTokenAgeS: want }
+    const profile = policied({
+      tokens: { requirements },
+      routes: [{ actions: ['pay'], requirements }],
+    })?.profile
+    expect(profile).toMatchObject({ tokens: { requirements: asked }, routes: [{ requirements: asked }] })
+  },
+)
+
+test('neither is a token allowed to live longer, nor a clock to differ more', () => {
+  expect(policied({ maxTokenLifetime: '61999ms' })?.profile?.maxTokenLifetimeS).toBe(61)
+  expect(issued({ clockSkew: '1999ms' })?.issuers[0]?.skewS).toBe(1)
 })
 
 test('an AccessPolicy that asks nothing sends nothing', () => {
