@@ -51,12 +51,15 @@ const send = async (control: RunningRole, token: string) =>
       body: new URLSearchParams({ logout_token: token }),
     })
   ).status
-const sessions = (sidecar: Sidecar): readonly string[] =>
-  sidecar.received.flatMap(({ response }) =>
+/** Each once: who is told from the beginning again hears them again. */
+const sessions = (sidecar: Sidecar): readonly string[] => {
+  const told = sidecar.received.flatMap(({ response }) =>
     response.$case === 'revocations'
       ? response.revocations.entries.flatMap(({ subject }) => (subject?.$case === 'sid' ? [subject.sid] : []))
       : [],
   )
+  return [...new Set(told)]
+}
 const served = (sidecar: Sidecar) =>
   eventually(() => expect(sidecar.held().generation).toBeGreaterThan(0), 90_000)
 
