@@ -1,7 +1,7 @@
 import { mkdirSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { freePorts } from '../fixtures/free-ports.ts'
 import { apiserverArgs, etcdArgs } from './api-args.ts'
 import { writeKubeconfig } from './kubeconfig.ts'
 import { createKubectl, type Kubectl } from './kubectl.ts'
@@ -78,7 +78,7 @@ async function begin(
   args: readonly string[],
 ): Promise<Api> {
   const tools = await openTools(['etcd', 'kube-apiserver', 'kubectl'])
-  const [port, client, peer] = await freePorts()
+  const [port = 0, client = 0, peer = 0] = await freePorts(3)
   const pki = createPki(join(directory, 'pki'))
   const ca = await pki.authority('kubernetes')
   const url = `https://127.0.0.1:${port}`
@@ -164,19 +164,3 @@ async function ready({ url, caFile }: Place, apiserver: Program): Promise<void> 
 }
 
 /** Held together while they are chosen, so that the three differ. */
-async function freePorts(): Promise<readonly [number, number, number]> {
-  const held = [createServer(), createServer(), createServer()] as const
-  const ports = held.map(
-    (server) =>
-      new Promise<number>((resolve, reject) => {
-        server.once('error', reject)
-        server.listen(0, '127.0.0.1', () => {
-          const address = server.address()
-          resolve(typeof address === 'object' && address ? address.port : 0)
-        })
-      }),
-  )
-  const [first = 0, second = 0, third = 0] = await Promise.all(ports)
-  await Promise.all(held.map((server) => new Promise((resolve) => server.close(resolve))))
-  return [first, second, third]
-}

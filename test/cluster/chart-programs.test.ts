@@ -1,11 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { CHART, NAMESPACE, openHelm, VALUES } from '../chart/helm.ts'
 import { type Api, apiUnavailable, openApi } from '../cluster-node/api.ts'
 import { ROOT, tool } from '../cluster-node/tool.ts'
+import { freePorts } from '../fixtures/free-ports.ts'
 
 // Both programs of the operator against a real API server, with the rights that the chart gives them: enough, and never refused.
 
@@ -140,21 +140,4 @@ function refused(api: Api): readonly string[] {
       return `${name} ${verb} ${objectRef?.resource}`
     })
     .filter((text) => text.startsWith('portcullis-'))
-}
-
-async function freePorts(count: number): Promise<readonly number[]> {
-  const held = Array.from({ length: count }, () => createServer())
-  const ports = await Promise.all(
-    held.map(
-      (server) =>
-        new Promise<number>((resolve) => {
-          server.listen(0, '127.0.0.1', () => {
-            const address = server.address()
-            resolve(typeof address === 'object' && address ? address.port : 0)
-          })
-        }),
-    ),
-  )
-  await Promise.all(held.map((server) => new Promise((resolve) => server.close(resolve))))
-  return ports
 }

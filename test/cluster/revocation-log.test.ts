@@ -92,13 +92,13 @@ describe.skipIf(reason)('what machines revoke', () => {
     const common = { id: '', source: '', issuer: 'https://idp.example', issuedBeforeMs: 0 }
     const entries = [{ ...common, subject, expiresAtMs: Date.now() + 600_000 }]
     one.send({ $case: 'revoke', revoke: { question: 7, entries } })
-    await eventually(() => expect(sessions(two)).toContain('s-2'))
     await eventually(() => {
       const answers = one.received.flatMap(({ response }) =>
         response.$case === 'revokeAnswer' ? [response.revokeAnswer] : [],
       )
       expect(answers).toEqual([{ question: 7, outcome: RevokeOutcome.REVOKE_OUTCOME_STORED, why: '' }])
     })
+    await eventually(() => expect(sessions(two)).toContain('s-2'))
     await eventually(async () => {
       const [, count = '0'] =
         /^revocation_propagation_seconds_count (\d+)/m.exec(await control.metrics()) ?? []

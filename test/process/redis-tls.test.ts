@@ -6,8 +6,9 @@ import type { LiveIdentity } from '../../contracts/redis/credentials.ts'
 import { aclFor, type RedisTls } from '../../contracts/redis/settings.ts'
 import type { Trouble } from '../../contracts/redis/trouble.ts'
 import { CA_EXTENSIONS, leafExtensions, type Made, make } from '../contracts/spiffe-openssl.ts'
+import { freePort } from '../fixtures/free-ports.ts'
 import { until } from '../fixtures/process.ts'
-import { freePort, type RedisServer, startRedis } from '../fixtures/redis-server.ts'
+import { type RedisServer, startRedis } from '../fixtures/redis-server.ts'
 import { openLink, PREFIX, replayOver, settingsFor, trusted } from './redis-stage.ts'
 
 // TLS with client certificates against a redis-server that takes nothing else.
