@@ -7,6 +7,7 @@ import type { Ledger } from '../ledger/ledger.ts'
 import type { LogStore } from '../ledger/log-store.ts'
 import { Fault } from '../ports.ts'
 import type { Recollection } from '../publish/settings.ts'
+import { ROLLED_BACK, TOLD_EVERY_MS } from '../reconcile/rollback.ts'
 import type { ClusterWatch } from './cluster-watch.ts'
 import { createNumbering } from './numbering.ts'
 import { resourceOf } from './resources.ts'
@@ -28,8 +29,8 @@ export interface RecallingNeeds {
 
 const TRIES = 10
 const RETRY_MS = 100
-const TOLD_MS = 60_000
-const MANAGER = 'portcullis-rollback'
+/** Of the condition alone: others write the rest of the status. */
+export const ROLLBACK_MANAGER = 'portcullis-rollback'
 
 /**
  * The fleet remembers what the database has forgotten: merged, stored and published before anything else is served. Any replica may do
@@ -60,8 +61,9 @@ export function createRecalling(needs: RecallingNeeds): (what: Recollection) => 
       if (raised) {
         needs.update()
         // A fleet that relearns tells the same thousands of times.
-        if (ports.monotonic() - told > TOLD_MS) tell(needs, `${pod.namespace}/${pod.name}`, generation)
+        if (ports.monotonic() - told < TOLD_EVERY_MS) return undefined
         told = ports.monotonic()
+        tell(needs, `${pod.namespace}/${pod.name}`, generation)
         return undefined
       }
       await ports.sleep(RETRY_MS * (1 + ports.random()), signal)
@@ -76,8 +78,6 @@ export function createRecalling(needs: RecallingNeeds): (what: Recollection) => 
   }
 }
 
-const TYPE = 'StateRolledBack'
-
 /** On every TrustDomain, with a field manager of its own, so that people see it; an Event keeps the moment. */
 function tell(
   { watch, events, ports, transport, signal }: RecallingNeeds,
@@ -88,7 +88,7 @@ function tell(
   for (const { parsed } of watch.kinds.TrustDomain.store.list()) {
     const { name, uid, generation: observed } = parsed.metadata
     const condition = {
-      type: TYPE,
+      type: ROLLED_BACK,
       status: 'True' as const,
       reason: 'Relearned',
       message,
@@ -99,7 +99,7 @@ function tell(
       resource: resourceOf('TrustDomain'),
       metadata: { name, uid },
       fields: { status: { conditions } },
-      manager: MANAGER,
+      manager: ROLLBACK_MANAGER,
       force: true,
     }
     applyStatus(transport, intent, signal).catch((cause: unknown) =>
@@ -112,7 +112,7 @@ function tell(
     events.tell({
       regarding: { apiVersion: API_VERSION, kind: 'TrustDomain', name, uid },
       type: 'Warning',
-      reason: TYPE,
+      reason: ROLLED_BACK,
       action: 'Relearn',
       note: message,
     })

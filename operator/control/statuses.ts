@@ -14,13 +14,15 @@ import { planAccessPolicy } from '../reconcile/access-policy.ts'
 import { demandsOf } from '../reconcile/advice.ts'
 import { type Attempt, planPolicyBundle } from '../reconcile/policy-bundle.ts'
 import { planRevocation } from '../reconcile/revocation.ts'
+import { planRollback, ROLLED_BACK } from '../reconcile/rollback.ts'
 import { planSidecarProfile } from '../reconcile/sidecar-profile.ts'
 import { type KeysSeen, planTokenIssuer } from '../reconcile/token-issuer.ts'
 import { planWorkloadIdentity } from '../reconcile/workload-identity.ts'
 import { lives, type Pod } from '../state/cluster.ts'
-import { diffRevocations, positionOf } from '../state/revocation-diff.ts'
+import { diffRevocations, positionOf, unbacked } from '../state/revocation-diff.ts'
 import { believersOf, knownOfPolicy } from './advising.ts'
 import type { ClusterWatch } from './cluster-watch.ts'
+import { ROLLBACK_MANAGER } from './recalling.ts'
 import { resourceOf } from './resources.ts'
 import type { View } from './view.ts'
 
@@ -47,6 +49,7 @@ interface Due {
   readonly metadata: Pick<ObjectMeta, 'name' | 'namespace' | 'uid'>
   readonly before: unknown
   readonly status: object
+  readonly manager?: string
 }
 
 /** Writes every status that differs from what it should be. One that cannot be written is reported, and the others are written. */
@@ -56,14 +59,14 @@ export async function writeStatuses(
   at: number,
   { transport, signal }: { readonly transport: Transport; readonly signal: AbortSignal },
 ): Promise<void> {
-  for (const { kind, metadata, before, status } of dueStatuses(view, needs, at)) {
+  for (const { kind, metadata, before, status, manager = MANAGER } of dueStatuses(view, needs, at)) {
     if (canonical(before) === canonical(status)) continue
     const { name, namespace, uid } = metadata
     const intent = {
       resource: resourceOf(kind),
       metadata: { name, ...(namespace ? { namespace } : {}), ...(uid ? { uid } : {}) },
       fields: { status },
-      manager: MANAGER,
+      manager,
       force: true,
     }
     try {
@@ -133,6 +136,19 @@ function* dueStatuses(view: View, needs: StatusNeeds, at: number): Generator<Due
   }
   yield* identityStatuses(view, needs, at)
   yield* profileStatuses(needs, at)
+  yield* rollbackStatuses(view, needs, at)
+}
+
+function* rollbackStatuses({ log, forgotten }: View, { watch }: StatusNeeds, at: number): Generator<Due> {
+  // Until all is taken back nobody can tell what is left.
+  if (typeof log === 'string' || forgotten) return
+  for (const { parsed } of watch.kinds.TrustDomain.store.list()) {
+    const conditions = planRollback(parsed, unbacked(log, at), at)
+    if (!conditions) continue
+    const before = parsed.status?.conditions?.filter(({ type }) => type === ROLLED_BACK)
+    const written = due('TrustDomain', { ...parsed, status: { conditions: before } }, { conditions })
+    yield { ...written, manager: ROLLBACK_MANAGER }
+  }
 }
 
 function* identityStatuses(

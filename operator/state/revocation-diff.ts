@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
 import type { Revocation } from '../../contracts/crd/revocation.ts'
+import { partsOfId } from '../../contracts/fingerprint.ts'
 import { Revocation as Entry } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
 import { parseTime } from '../../contracts/time.ts'
 import { type Change, KEPT_MS, type RevocationLog, saySame } from './revocation-log.ts'
@@ -48,6 +49,30 @@ export function diffRevocations(
 export function positionOf(log: RevocationLog, uid: string): number | undefined {
   const own = [...log.live.values()].filter(({ id, recalled }) => !recalled && id.startsWith(`${uid}/`))
   return own.length > 0 ? Math.max(...own.map(({ sequence }) => sequence)) : undefined
+}
+
+/** How much that was recalled is in force and stands in no object, whatever its name; what machines made never does. */
+export function unbacked({ live }: RevocationLog, at: number): { count: number; untilMs: number } {
+  const left = { count: 0, untilMs: 0 }
+  const all = [...live.values()]
+  const recalled = all.filter((one) => one.recalled && !partsOfId(one.id) && one.entry.expiresAtMs > at)
+  if (recalled.length === 0) return left
+  const backed = new Map<string, number>()
+  for (const one of all) {
+    if (one.recalled) continue
+    const facts = factsOf(one.entry)
+    backed.set(facts, Math.max(backed.get(facts) ?? 0, one.entry.expiresAtMs))
+  }
+  for (const { entry } of recalled) {
+    if ((backed.get(factsOf(entry)) ?? 0) >= entry.expiresAtMs) continue
+    left.count++
+    left.untilMs = Math.max(left.untilMs, entry.expiresAtMs)
+  }
+  return left
+}
+
+function factsOf({ source, issuer, subject, issuedBeforeMs }: Entry): string {
+  return JSON.stringify([source, issuer, subject, issuedBeforeMs])
 }
 
 interface Read {

@@ -1,11 +1,13 @@
 import { describe, expect, test } from 'vitest'
 import { parsePolicyBundle } from '../../../contracts/crd/policy-bundle.ts'
+import { parseTrustDomain } from '../../../contracts/crd/trust-domain.ts'
 import { parseWorkloadIdentity } from '../../../contracts/crd/workload-identity.ts'
 import type { Condition } from '../../../contracts/crd.ts'
 import { planAccessPolicy, type Served } from '../../../operator/reconcile/access-policy.ts'
 import { judge, programmed, type Rollout, readyFrom } from '../../../operator/reconcile/judgement.ts'
 import { type Attempt, type InForce, planPolicyBundle } from '../../../operator/reconcile/policy-bundle.ts'
 import { type Logged, planRevocation } from '../../../operator/reconcile/revocation.ts'
+import { planRollback, ROLLED_BACK } from '../../../operator/reconcile/rollback.ts'
 import { type Audited, planSidecarProfile } from '../../../operator/reconcile/sidecar-profile.ts'
 import { type KeysSeen, keyNews, planTokenIssuer } from '../../../operator/reconcile/token-issuer.ts'
 import { planWorkloadIdentity } from '../../../operator/reconcile/workload-identity.ts'
@@ -375,5 +377,53 @@ describe('WorkloadIdentity', () => {
   test('says why it is not served', () => {
     const status = planWorkloadIdentity(identity, { ids: [], problem: 'spec.path: write another' }, AT)
     expect(said(status.conditions, 'Ready')).toBe('False Refused spec.path: write another')
+  })
+})
+
+describe('StateRolledBack', () => {
+  const parsed = parseTrustDomain({
+    apiVersion: 'portcullis.dev/v1alpha1',
+    kind: 'TrustDomain',
+    metadata: {
+      name: 'main',
+      uid: 'u',
+      generation: 1,
+      resourceVersion: '1',
+      creationTimestamp: '2026-01-01T00:00:00Z',
+    },
+    spec: { name: 'cluster.example' },
+  })
+  if (!parsed.ok) throw new Error(JSON.stringify(parsed))
+  const standing = (status: 'True' | 'False', secondsAgo: number) => ({
+    type: ROLLED_BACK,
+    status,
+    reason: 'Relearned',
+    message: 'told by shop/a',
+    observedGeneration: 1,
+    lastTransitionTime: new Date(AT - secondsAgo * 1000).toISOString().replace('.000', ''),
+  })
+  const NONE = { count: 0, untilMs: 0 }
+  const plan = (conditions: readonly Condition[], left = NONE) =>
+    planRollback(written(parsed.value, { conditions }), left, AT)
+
+  test('says how many revocations have no object, and when the last of them ends', () => {
+    const planned = plan([standing('True', 0)], { count: 2, untilMs: AT + 60_000 })
+    expect(said(planned, ROLLED_BACK)).toBe(
+      'True Relearned the database was restored to an older state, and what sidecars held was taken back: 2 of the revocations in force have no object; apply yours again, or they end by 2026-01-01T00:01:00Z',
+    )
+    expect(planned?.[0]?.lastTransitionTime).toBe('2026-01-01T00:00:00Z')
+  })
+  test('is over when there is none, and not before all can have been taken back', () => {
+    expect(plan([standing('True', 29)])).toBeUndefined()
+    expect(said(plan([standing('True', 30)]), ROLLED_BACK)).toBe(
+      'False Recovered every revocation that was taken back has an object again, or has ended',
+    )
+  })
+  test.each([
+    ['where nothing was ever rolled back', []],
+    ['where it is over', [standing('False', 60)]],
+  ])('says nothing %s', (_where, conditions) => {
+    expect(plan(conditions)).toBeUndefined()
+    expect(plan(conditions, { count: 1, untilMs: AT })).toBeUndefined()
   })
 })

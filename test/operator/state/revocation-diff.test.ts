@@ -1,7 +1,14 @@
 import { describe, expect, test } from 'vitest'
+import { made } from '../../../contracts/fingerprint.ts'
 import type { Revocation as Entry } from '../../../contracts/gen/portcullis/feed/v1/feed.ts'
-import { diffRevocations, positionOf } from '../../../operator/state/revocation-diff.ts'
-import { append, EMPTY_LOG, KEPT_MS, type RevocationLog } from '../../../operator/state/revocation-log.ts'
+import { diffRevocations, positionOf, unbacked } from '../../../operator/state/revocation-diff.ts'
+import {
+  append,
+  EMPTY_LOG,
+  KEPT_MS,
+  merge,
+  type RevocationLog,
+} from '../../../operator/state/revocation-log.ts'
 import { revocation } from './objects.ts'
 
 const AT = Date.parse('2026-01-01T00:00:00Z')
@@ -130,4 +137,52 @@ test('a sidecar enforces a Revocation from the position of its last entry on', (
   const log = following(following(EMPTY_LOG, [first]), [first, second])
   expect([first, second].map(({ metadata }) => positionOf(log, metadata.uid))).toEqual([2, 3])
   expect(positionOf(log, 'nobody')).toBeUndefined()
+})
+
+describe('what was recalled and stands in no object', () => {
+  const before = revocation('shop', 'r', { entries: [{ type: 'Jti', value: 'a' }] })
+  const recalled = (...told: readonly Entry[]): RevocationLog => {
+    const result = merge(EMPTY_LOG, [{ head: 9, entries: told }])
+    if (!result.ok) throw new Error(result.why)
+    return result.log
+  }
+  const told = entries(following(EMPTY_LOG, [before]))
+  const again = (spec: object = {}) =>
+    revocation('shop', 'again', { entries: before.spec.entries, ...spec }, { uid: 'another' })
+
+  test.each<readonly [what: string, log: RevocationLog, count: number, at: number]>([
+    ['nothing', EMPTY_LOG, 0, AT],
+    ['what stands in an object', following(EMPTY_LOG, [before]), 0, AT],
+    ['what has no object', recalled(...told), 1, AT],
+    ['what has no object, a moment before its end', recalled(...told), 1, END - 1],
+    ['what has ended', recalled(...told), 0, END],
+    ['what has its object again', following(recalled(...told), [before]), 0, AT],
+    ['what another object says', following(recalled(...told), [again()]), 0, AT],
+    [
+      'what another object says for longer',
+      following(recalled(...told), [again({ expiresAt: '2031-01-01T00:00:00Z' })]),
+      0,
+      AT,
+    ],
+    [
+      'what another object says for less',
+      following(recalled(...told), [again({ expiresAt: '2029-01-01T00:00:00Z' })]),
+      1,
+      AT,
+    ],
+    [
+      'what another object says of another value',
+      following(recalled(...told), [again({ entries: [{ type: 'Sid', value: 'a' }] })]),
+      1,
+      AT,
+    ],
+    [
+      'what machines made, for which there is no object',
+      recalled(...told.flatMap((one) => made(one) ?? [])),
+      0,
+      AT,
+    ],
+  ])('%s', (_what, log, count, at) => {
+    expect(unbacked(log, at)).toEqual({ count, untilMs: count ? END : 0 })
+  })
 })
