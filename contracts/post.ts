@@ -28,10 +28,10 @@ export type Posted =
   /** No complete answer came in time, or none at all. */
   | { readonly kind: 'unreachable'; readonly why: string }
 
-/** Sends a form; never rejects. `why` names the URL and the problem and nothing of the form. */
+/** Sends a form, made anew each time it is sent; never rejects. `why` names the URL and the problem and nothing of the form. */
 export type PostForm = (
   url: string,
-  form: Readonly<Record<string, string>>,
+  form: () => Readonly<Record<string, string>>,
   rules: PostRules,
   signal: AbortSignal,
 ) => Promise<Posted>
@@ -76,8 +76,7 @@ export function createPoster(): Poster {
         const url = allowedUrl(text, rules)
         // A literal address is never looked up, so it is judged here; names are judged when they are connected to.
         if (isIP(url.hostname.replace(/^\[|\]$/g, ''))) await allowedAddress(url, rules, within)
-        const body = new URLSearchParams(form).toString()
-        return await asked({ url, body, rules, pool: poolOf(url, rules), signal: within })
+        return await asked({ url, form, rules, pool: poolOf(url, rules), signal: within })
       } catch (cause) {
         const late = within.aborted && !signal.aborted
         const why = late ? `no complete answer within ${rules.timeoutMs} ms` : problemOf(cause)
@@ -105,7 +104,7 @@ const AGENT = {
 
 interface Asking {
   readonly url: URL
-  readonly body: string
+  readonly form: () => Readonly<Record<string, string>>
   readonly rules: PostRules
   readonly pool: Pool
   readonly signal: AbortSignal
@@ -132,8 +131,9 @@ async function asked(asking: Asking): Promise<Posted> {
   }
 }
 
-function responseTo(asking: Asking, mayRepeat: boolean): Promise<IncomingMessage> {
-  const { url, body, rules, pool, signal } = asking
+async function responseTo(asking: Asking, mayRepeat: boolean): Promise<IncomingMessage> {
+  const { url, form, rules, pool, signal } = asking
+  const body = new URLSearchParams(form()).toString()
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>()
   const options = {
     ...{ method: 'POST', signal, agent: pool, lookup: checkedLookup(url, rules, signal) },
@@ -161,7 +161,8 @@ function responseTo(asking: Asking, mayRepeat: boolean): Promise<IncomingMessage
   outgoing.on('error', (cause) => {
     // Of an answer that breaks off its reader hears; the question was read, and is not asked again.
     if (answered) return
-    // The server closed a kept connection while the question was on its way: it was not answered by anybody, so it is asked once more.
+    // The server closed a kept connection while the question was on its way: nobody answered it, so it is asked once more.
+    // It may have been read all the same: what may be used once, such as an assertion of who asks, is another one then.
     if (mayRepeat && outgoing.reusedSocket && 'code' in cause && cause.code === 'ECONNRESET')
       resolve(responseTo(asking, false))
     else reject(new Error(`${url.href}: ${cause.message}`, { cause }))

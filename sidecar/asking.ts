@@ -1,5 +1,6 @@
 import type { PostForm } from '../contracts/post.ts'
-import { type AskNeeds, createAskEndpoint } from './grants/ask-endpoint.ts'
+import { denied } from './decision.ts'
+import { createAskEndpoint } from './grants/ask-endpoint.ts'
 import { createAssertions } from './grants/client-assertion.ts'
 import { createExchange, type ExchangeNeeds } from './grants/exchange.ts'
 import type { Monotonic, Now, OwnCredential, Report, Sleep } from './ports.ts'
@@ -37,9 +38,14 @@ export function createAsking(needs: AskingNeeds): Asking {
   const { telemetry, monotonic: now, wall, life } = needs
   const { post, credential, sleep, report, nextId } = needs
   const assertion = createAssertions(wall, nextId)
-  const asks: AskNeeds = { post, credential, assertion, now, sleep, report }
-  const introspection = createAskEndpoint(asks)
-  const exchange = createAskEndpoint(asks)
+  const asks = { post, credential, assertion, now, sleep, report }
+  const configured = (use: 'introspection' | 'exchange') => () => {
+    const trust = needs.current(wall())
+    if (denied(trust)) return undefined
+    return new Set([...trust.issuers.values()].flatMap((issuer) => issuer[use]?.endpoint.url ?? []))
+  }
+  const introspection = createAskEndpoint({ ...asks, configured: configured('introspection') })
+  const exchange = createAskEndpoint({ ...asks, configured: configured('exchange') })
   telemetry.watch({ openCircuits: { introspection: introspection.open, exchange: exchange.open } })
   const record = telemetry.introspected
   const confirm = createConfirm(createIntrospection({ ask: introspection.ask, now, record, lifetime: life }))

@@ -13,11 +13,11 @@ export interface AssertionWish {
   readonly privateKey: KeyObject
 }
 
-/** A JWT by which a client says who it is (RFC 7523 section 2.2); `undefined` when there is no algorithm for the key. */
-export type MakeAssertion = (wish: AssertionWish) => string | undefined
+/** A JWT by which a client says who it is (RFC 7523 section 2.2), a new one each time; `undefined` when there is no algorithm for the key. */
+export type MakeAssertion = (wish: AssertionWish) => (() => string) | undefined
 
 /**
- * Each assertion is made for one question: servers refuse a `jti` that they have seen (OpenID Connect Core section 9, "MUST only be used once"),
+ * Each assertion is made for one question, sent once: servers refuse a `jti` that they have seen (OpenID Connect Core section 9, "MUST only be used once"),
  * so that one kept for later would be worth nothing. `nextId` must never give the same text twice.
  */
 export function createAssertions(wall: Now, nextId: () => string): MakeAssertion {
@@ -27,11 +27,13 @@ export function createAssertions(wall: Now, nextId: () => string): MakeAssertion
     if (!how) return undefined
     const kid = names.get(privateKey) ?? thumbprintOf(privateKey)
     names.set(privateKey, kid)
-    const at = Math.floor(wall() / 1000)
-    const claims = { iss: clientId, sub: clientId, aud: audience, jti: nextId(), iat: at, exp: at + LIFE_S }
-    const signed = `${encode({ alg: how.alg, typ: 'JWT', kid })}.${encode(claims)}`
     const key = { key: privateKey, dsaEncoding: 'ieee-p1363' } as const
-    return `${signed}.${sign(how.hash, Buffer.from(signed), key).toString('base64url')}`
+    return () => {
+      const at = Math.floor(wall() / 1000)
+      const claims = { iss: clientId, sub: clientId, aud: audience, jti: nextId(), iat: at, exp: at + LIFE_S }
+      const signed = `${encode({ alg: how.alg, typ: 'JWT', kid })}.${encode(claims)}`
+      return `${signed}.${sign(how.hash, Buffer.from(signed), key).toString('base64url')}`
+    }
   }
 }
 

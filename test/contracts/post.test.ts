@@ -24,7 +24,7 @@ afterAll(async () => {
 
 async function post(reply: Reply, change: Partial<PostRules> = {}, signal = never()): Promise<Posted> {
   server.reply(reply)
-  return poster.post(server.url, { token: 'secret one' }, { ...RULES, ...change }, signal)
+  return poster.post(server.url, () => ({ token: 'secret one' }), { ...RULES, ...change }, signal)
 }
 
 test('T1: a form is sent whole, and the answer comes with its status', async () => {
@@ -88,13 +88,29 @@ test('a connection that the server closed meanwhile is replaced without a word',
   for (let at = 0; at < 5; at++) expect(await post(closing)).toMatchObject({ kind: 'answered', status: 200 })
 })
 
+test('what is asked once more, after a kept connection was reset before any answer, is a form made anew', async () => {
+  const own = await startScriptedIssuer()
+  let made = 0
+  using fresh = createPoster()
+  const ask = () => fresh.post(own.url, () => ({ jti: `${++made}` }), RULES, never())
+  own.reply(text('{}', 'application/json'))
+  await ask()
+  own.reply((form, response) => {
+    if (form['jti'] === '2') response.socket?.resetAndDestroy()
+    else response.writeHead(200, { 'content-type': 'application/json' }).end('{}')
+  })
+  expect(await ask()).toMatchObject({ kind: 'answered', status: 200 })
+  expect(own.asked.map(({ jti }) => jti)).toEqual(['1', '2', '3'])
+  await own[Symbol.asyncDispose]()
+})
+
 test('a question that has been answered in part is not asked again', async () => {
   const unhandled: unknown[] = []
   const note = (cause: unknown) => void unhandled.push(cause)
   process.on('unhandledRejection', note)
   const own = await startScriptedIssuer()
   const before = poster.connections()
-  const ask = () => poster.post(own.url, { token: 'one' }, RULES, never())
+  const ask = () => poster.post(own.url, () => ({ token: 'one' }), RULES, never())
   own.reply(text('{}', 'application/json'))
   await ask()
   expect(poster.connections()).toBe(before + 1)
@@ -125,7 +141,7 @@ describe('it cannot be turned inward', () => {
     ['no url', {}],
   ] as const)('%s', async (url, change) => {
     const before = server.asked.length
-    const posted = await poster.post(url, {}, { ...RULES, ...change }, never())
+    const posted = await poster.post(url, () => ({}), { ...RULES, ...change }, never())
     expect(posted.kind).toBe('unreachable')
     expect(server.asked.length).toBe(before)
   })
@@ -133,7 +149,7 @@ describe('it cannot be turned inward', () => {
   test('an open connection of whoever may reach more is not used by whoever may reach less', async () => {
     await post(text('{}', 'application/json'))
     const before = server.asked.length
-    const posted = await poster.post(server.url, {}, { ...RULES, insecureLoopback: false }, never())
+    const posted = await poster.post(server.url, () => ({}), { ...RULES, insecureLoopback: false }, never())
     expect(posted.kind).toBe('unreachable')
     expect(server.asked.length).toBe(before)
   })
@@ -152,7 +168,7 @@ test('T1: a server that another authority vouches for, or that has another name,
   await new Promise<void>((resolve) => tls.listen(0, '127.0.0.1', resolve))
   const url = `https://127.0.0.1:${(tls.address() as AddressInfo).port}/`
   const ask = (ca: string) =>
-    poster.post(url, {}, { ...RULES, ca, client: { cert: ours.cert, key: ours.key } }, never())
+    poster.post(url, () => ({}), { ...RULES, ca, client: { cert: ours.cert, key: ours.key } }, never())
   expect(await ask('')).toMatchObject({ kind: 'unreachable' })
   // Its certificate is for another name than the address.
   expect(await ask(theirs.cert)).toMatchObject({ kind: 'unreachable' })
