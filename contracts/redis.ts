@@ -77,8 +77,9 @@ export function createRedis(
     for (let redirections = 0; ; redirections++) {
       const answered = await askSeat(seat, { question, words, asking }, signal)
       const to = answered.ok ? refusedIn(answered.reply)?.to : undefined
-      if (!to || redirections >= means.limits.redirections) return answered
-      seat = seats.redirected(to)
+      const next = to && seats.redirected(to)
+      if (!next || redirections >= means.limits.redirections) return answered
+      seat = next
       asking = to.ask
     }
   }

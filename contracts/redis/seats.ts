@@ -7,7 +7,7 @@ import { nodeFor, type SlotMap, slotOf } from './slots.ts'
 export interface Seats {
   /** `undefined` while nobody is known to have the key. */
   forKey(key: string): Seat | undefined
-  /** The seat of a node that a redirection named; the map of slots is read anew soon. */
+  /** The seat of a node that a redirection named, when the map knows it; the map of slots is read anew soon. */
   redirected(node: RedisNode): Seat | undefined
   all(): readonly Seat[]
   keep(signal: AbortSignal): Promise<void>
@@ -40,9 +40,8 @@ export function createClusterSeats(means: Means, needs: SeatNeeds): Seats {
   let life: AbortSignal | undefined
 
   const seatAt = (node: RedisNode): Seat | undefined => places.get(nameOf(node))?.seat
-  const take = (node: RedisNode): Seat | undefined => {
-    const there = seatAt(node)
-    if (there || !life || places.size >= MOST_MASTERS) return there
+  const take = (node: RedisNode): void => {
+    if (seatAt(node) || !life || places.size >= MOST_MASTERS) return
     const seat = createSeat(means, async () => node, {
       ...needs,
       changed(changed, trouble) {
@@ -54,7 +53,6 @@ export function createClusterSeats(means: Means, needs: SeatNeeds): Seats {
     const leave = new AbortController()
     places.set(nameOf(node), { seat, leave })
     void seat.keep(AbortSignal.any([life, leave.signal]))
-    return seat
   }
   const adopt = (next: SlotMap): void => {
     slots = next
@@ -83,7 +81,7 @@ export function createClusterSeats(means: Means, needs: SeatNeeds): Seats {
     },
     redirected(node) {
       hint.abort()
-      return take(node)
+      return seatAt(node)
     },
     all: () => [...places.values()].map(({ seat }) => seat),
     async keep(signal) {
