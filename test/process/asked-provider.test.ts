@@ -1,12 +1,24 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type AskedIdp, NEXT_HOP, startAskedIdp } from '../fixtures/idp-asked.ts'
+import { openFamiliesClient } from '../fixtures/credentials.ts'
+import { type AskedIdp, startAskedIdp } from '../fixtures/idp-asked.ts'
+import { NEXT_HOP } from '../fixtures/idp-asked-provider.ts'
 import { forget, tempDirectory } from '../fixtures/process.ts'
 import { question } from '../fixtures/question.ts'
 import { type Sidecar, startSidecar, type Tree } from '../fixtures/sidecar.ts'
 import { type Asker, openAsker, seen } from './asker.ts'
-import { clientOf, introspectionTree, makePair, type Pair, WORKLOAD } from './asking-ground.ts'
+import {
+  type Authority,
+  clientOf,
+  introspectionTree,
+  issuePair,
+  makePair,
+  openAuthority,
+  pairIn,
+  SENSITIVE,
+  WORKLOAD,
+} from './asking-ground.ts'
 import { exchangeAt, type Outcome, outcomeOf } from './exchange-client.ts'
 import { type Ground, openGround, replaceFile } from './ground.ts'
 
@@ -15,14 +27,18 @@ import { type Ground, openGround, replaceFile } from './ground.ts'
 const directory = tempDirectory('asked')
 let ground: Ground
 let idp: AskedIdp
-let pair: Pair
-const SIGNED = 'signing-workload'
+let authority: Authority
+const [SIGNED, ISSUED] = ['signing-workload', 'issued-workload']
 
 beforeAll(async () => {
   ground = openGround()
-  pair = makePair(directory, 'workload', `URI:${WORKLOAD}`)
+  authority = openAuthority()
+  const { pem: client } = makePair(directory, 'workload', `URI:${WORKLOAD}`)
+  issuePair(directory, 'issued', WORKLOAD, authority)
+  issuePair(directory, 'neighbour', `${WORKLOAD}-too`, authority)
   const server = makePair(directory, 'server', 'IP:127.0.0.1')
-  idp = await startAskedIdp({ server, client: pair.pem, clientId: WORKLOAD, signedClientId: SIGNED })
+  const clients = { client, clientId: WORKLOAD, signedClientId: SIGNED, issuedClientId: ISSUED }
+  idp = await startAskedIdp({ ...clients, server, authority: authority.root.pem, issuedUri: WORKLOAD })
   replaceFile(ground.jwksFile, JSON.stringify(idp.jwks))
 })
 afterAll(async () => {
@@ -31,18 +47,25 @@ afterAll(async () => {
   forget(directory)
 })
 
-const WAYS: readonly (readonly [string, Tree])[] = [
-  ['its certificate, known by its SPIFFE ID', { authentication: 'MTLS' }],
-  ['its signature', { authentication: 'PrivateKeyJWT', clientId: SIGNED }],
+// RFC 8705 section 2.2, RFC 7523 section 2.2, RFC 8705 section 2.1; and the pair of files that is shown.
+const WAYS: readonly (readonly [string, Tree, string])[] = [
+  ['its certificate, known by its SPIFFE ID', { authentication: 'MTLS' }, 'workload'],
+  ['its signature', { authentication: 'PrivateKeyJWT', clientId: SIGNED }, 'workload'],
+  [
+    'the SPIFFE ID that a trusted authority certified',
+    { authentication: 'MTLS', clientId: ISSUED },
+    'issued',
+  ],
 ]
+const pairOf = (name: string) => clientOf(pairIn(directory, name))
 
-function config(way: Tree, over: Tree = {}): Tree {
+function config(way: Tree, over: Tree = {}, cacheSeconds = 0): Tree {
   const ca = readFileSync(join(directory, 'server.crt'), 'utf8')
   const introspection = introspectionTree(`${idp.issuer}/token/introspection`, {
     ...way,
     ca,
     timeoutMs: 2_000,
-    cacheSeconds: 0,
+    cacheSeconds,
   })
   const exchange = {
     endpoint: `${idp.issuer}/token`,
@@ -55,16 +78,16 @@ function config(way: Tree, over: Tree = {}): Tree {
   return ground.config({
     audience: 'https://api.demo.example',
     issuers: [issuer],
-    client: clientOf(pair),
+    client: pairOf('workload'),
     ...over,
   })
 }
 
-describe.each(WAYS)('who the workload is, is shown by %s', (_name, way) => {
+describe.each(WAYS)('who the workload is, is shown by %s', (_name, way, pair) => {
   let sidecar: Sidecar
   let asker: Asker
   beforeAll(async () => {
-    sidecar = await startSidecar({ config: config(way) })
+    sidecar = await startSidecar({ config: config(way, { client: pairOf(pair) }) })
     asker = openAsker(sidecar.unix)
   })
   afterAll(async () => {
@@ -88,6 +111,53 @@ describe.each(WAYS)('who the workload is, is shown by %s', (_name, way) => {
     await idp.end(token)
     expect(seen(await list(token))).toMatchObject({ verdict: 'introspection_inactive' })
   })
+})
+
+test.each([
+  ['its SPIFFE ID is that of a neighbour', 'neighbour'],
+  ['its authority is nobody whom the issuer trusts', 'workload'],
+])('RFC 8705 section 2.1: a certificate is not enough when %s', async (_name, pair) => {
+  const way = { authentication: 'MTLS', clientId: ISSUED }
+  await using sidecar = await startSidecar({ config: config(way, { client: pairOf(pair) }) })
+  using asker = openAsker(sidecar.unix)
+  const answer = await asker.ask(question({ token: await idp.opaqueToken() }))
+  expect(seen(answer)).toMatchObject({ verdict: 'introspection_unavailable', status: 503 })
+})
+
+test('002-15: 002-17: T5: a JWT whose grant is revoked at the issuer is refused by the next write; reads hear of it by the log', async () => {
+  const credentials = join(directory, 'told', 'credentials.sock')
+  const listen = { unix: join(directory, 'asked', 'check.sock'), tcp: '127.0.0.1:0', credentials }
+  // An answer that is half a minute old would do for a read.
+  const over = { listen, routes: SENSITIVE }
+  await using sidecar = await startSidecar({ config: config({ authentication: 'MTLS' }, over, 30) })
+  using asker = openAsker(sidecar.unix)
+  const { accessToken: token, refreshToken = '' } = await idp.userTokens('alice')
+  const other = await idp.userTokens('alice')
+  const read = async () => seen(await asker.ask(question({ token })))
+  const write = async (with_ = token) =>
+    seen(
+      await asker.ask(
+        question({
+          token: with_,
+          action: 'invoice:delete',
+          method: 'DELETE',
+          stored: { attributes: { status: 'draft' } },
+        }),
+      ),
+    )
+  expect(await write()).toMatchObject({ verdict: 'allow' })
+  expect(await read()).toMatchObject({ verdict: 'allow' })
+  await idp.end(refreshToken)
+  expect(await write()).toMatchObject({ verdict: 'introspection_inactive', status: 401 })
+  expect(await write(other.accessToken)).toMatchObject({ verdict: 'allow' })
+  const asked = idp.count('/token/introspection')
+  expect(await read()).toMatchObject({ verdict: 'allow' })
+  expect(idp.count('/token/introspection')).toBe(asked)
+
+  using families = openFamiliesClient(credentials)
+  const subject = { issuer: idp.issuer, subject: 'alice', sessionId: '', clientId: 'demo-web' }
+  await families.revoke({ family: 'grant', accessTokens: { $case: 'subject', subject } })
+  expect(await read()).toMatchObject({ verdict: 'revoked_sub', status: 401 })
 })
 
 test('a workload that its issuer does not know is refused as one that nobody can answer for', async () => {

@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { CA_EXTENSIONS, leafExtensions, type Made, make } from '../contracts/spiffe-openssl.ts'
 import type { Tree } from '../fixtures/sidecar.ts'
 import type { Ground } from './ground.ts'
 
@@ -16,7 +17,7 @@ export const WORKLOAD = 'spiffe://test.example/ns/shop/sa/invoices'
 
 /** A self-signed certificate with these names (`DNS:…`, `IP:…`, `URI:…`). */
 export function makePair(directory: string, name: string, names: string): Pair {
-  const [certificate, key] = [join(directory, `${name}.crt`), join(directory, `${name}.key`)]
+  const { certificate, key } = pairIn(directory, name)
   const made = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2']
   const what = [
     '-subj',
@@ -32,7 +33,32 @@ export function makePair(directory: string, name: string, names: string): Pair {
   return { certificate, key, pem: readFileSync(certificate, 'utf8') }
 }
 
-export function clientOf({ certificate, key }: Pair): Tree {
+export function pairIn(directory: string, name: string): Pick<Pair, 'certificate' | 'key'> {
+  return { certificate: join(directory, `${name}.crt`), key: join(directory, `${name}.key`) }
+}
+
+/** As SVIDs are issued: by an intermediate, which whoever trusts the root alone is shown with them. */
+export interface Authority {
+  readonly root: Made
+  readonly intermediate: Made
+}
+
+export function openAuthority(): Authority {
+  const root = make({ subject: '/CN=root', extensions: CA_EXTENSIONS })
+  return {
+    root,
+    intermediate: make({ subject: '/CN=intermediate', extensions: CA_EXTENSIONS, issuer: root }),
+  }
+}
+
+export function issuePair(directory: string, name: string, uri: string, { intermediate }: Authority): void {
+  const svid = make({ extensions: leafExtensions(uri), issuer: intermediate })
+  const { certificate, key } = pairIn(directory, name)
+  writeFileSync(certificate, svid.pem + intermediate.pem)
+  writeFileSync(key, svid.keyPem)
+}
+
+export function clientOf({ certificate, key }: Pick<Pair, 'certificate' | 'key'>): Tree {
   return { certificate, key }
 }
 

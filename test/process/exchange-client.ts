@@ -5,7 +5,7 @@ import {
   type ExchangeResponse,
   TokenExchangeService,
 } from '../../contracts/gen/portcullis/tokens/v1/token_exchange.ts'
-import { NEXT_HOP } from '../fixtures/idp-asked.ts'
+import { NEXT_HOP } from '../fixtures/idp-asked-provider.ts'
 import { reasonName } from '../fixtures/question.ts'
 import type { Tree } from '../fixtures/sidecar.ts'
 
