@@ -36,31 +36,55 @@ export async function openUnary(socket: string, pool: readonly Question[]): Prom
   }
 }
 
-/** One CheckStream; answers are matched by id. */
-export async function openStream(socket: string, pool: readonly Pick<Question, 'streamed'>[]): Promise<Lane> {
+/** One CheckStream, by frames: several in one write cost the sender little more than one. */
+export interface FrameStream {
+  write(frames: Buffer): void
+  ended(): boolean
+  close(): void
+}
+
+/** Tells each answer with the id of its question; `over` when no more will come. */
+export async function openFrames(
+  socket: string,
+  told: (id: number, message: Buffer) => void,
+  over: () => void,
+): Promise<FrameStream> {
   const session = await openSession(socket)
   const call = session.request(headersFor(CHECK_STREAM))
+  eachMessage(call, (message) => told(idOf(message), message))
+  call.on('error', () => undefined)
+  call.on('close', over)
+  return {
+    write: (frames) => void call.write(frames),
+    ended: () => call.closed,
+    close: () => session.destroy(),
+  }
+}
+
+/** One CheckStream; answers are matched by id. */
+export async function openStream(socket: string, pool: readonly Pick<Question, 'streamed'>[]): Promise<Lane> {
   const waiting = new Map<number, Judge>()
   const answered = (index: number, answer: Buffer | undefined) => {
     const told = waiting.get(index)
     waiting.delete(index)
     told?.(index, answer)
   }
-  eachMessage(call, (message) => answered(idOf(message) - 1, message))
-  call.on('error', () => undefined)
-  call.on('close', () => {
+  const over = () => {
     for (const index of [...waiting.keys()]) answered(index, undefined)
-  })
+  }
+  const stream = await openFrames(socket, (id, message) => answered(id - 1, message), over)
   return {
     ask(index, told) {
-      if (waiting.has(index) || call.closed)
+      if (waiting.has(index) || stream.ended())
         throw new Error('the stream has ended, or the pool is smaller than the window')
       waiting.set(index, told)
-      call.write(pool[index]?.streamed)
+      stream.write(pool[index]?.streamed ?? NOTHING)
     },
-    close: () => session.destroy(),
+    close: stream.close,
   }
 }
+
+const NOTHING = Buffer.alloc(0)
 
 /**
  * The answer to a stream's question without its envelope: `{ id = 1, check = 2 }`, both always present

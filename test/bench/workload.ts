@@ -59,22 +59,22 @@ export function framed(message: Uint8Array): Buffer {
 
 /** Sized like a token of a real provider: about 900 bytes with an RS256 signature of 342 characters. */
 export function tokenFor(index: number, at: number, more: Members = {}): string {
+  return forge({ key: signingKey('RS256'), at, claims: { ...claimsFor(index, at), ...more } })
+}
+
+/** Beyond the default claims. */
+export function claimsFor(index: number, at: number): Members {
   const subject = subjectOf(index)
-  return forge({
-    key: signingKey('RS256'),
-    at,
-    claims: {
-      sub: subject,
-      client_id: CLIENT,
-      exp: at + 3000,
-      auth_time: at - 60,
-      jti: `f3c1a1d2-7b0e-4a55-9c1f-${String(index).padStart(12, '0')}`,
-      roles: roles(index),
-      name: `Example Person ${index}`,
-      email: `${subject}@mail.acme.example`,
-      ...more,
-    },
-  })
+  return {
+    sub: subject,
+    client_id: CLIENT,
+    exp: at + 3000,
+    auth_time: at - 60,
+    jti: `f3c1a1d2-7b0e-4a55-9c1f-${String(index).padStart(12, '0')}`,
+    roles: roles(index),
+    name: `Example Person ${index}`,
+    email: `${subject}@mail.acme.example`,
+  }
 }
 
 export function subjectOf(index: number): string {

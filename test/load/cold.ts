@@ -4,16 +4,19 @@ import { parseArgs } from 'node:util'
 import { threadTimes, usedBetween } from '../bench/meter.ts'
 import { SIDECAR_FLAGS } from '../bench/servers.ts'
 import { openIssuer } from '../faults/issuer.ts'
-import { signingKey } from '../fixtures/keys.ts'
+import { type SigningKey, signingKey } from '../fixtures/keys.ts'
 import { startSidecar } from '../fixtures/sidecar.ts'
 import { constant, forge } from '../fixtures/tokens.ts'
 import { openGround } from '../process/ground.ts'
+import { signFrames } from './frames.ts'
+import { type Pumped, pump } from './pump.ts'
 import { openSender, type Sender } from './sender.ts'
 
 /**
  * Whether good questions are refused when everything is new, as JSON rows: `rotation`, the issuer rotates without overlap while junk
- * kids flood, each seen once; `cold`, every token is seen for the first time. The real program with its default limits, its issuer on
- * loopback, the generator on the machine's other cores. Usage: node test/load/cold.ts [--seconds 60] [--rate 5000] [--junk 1000]
+ * kids flood, each seen once; `cold`, every token is seen for the first time, all of them signed before the first is sent. The real
+ * program with its default limits, its issuer on loopback, the generator on the machine's other cores.
+ * Usage: node test/load/cold.ts [--seconds 60] [--rate 5000] [--junk 1000] [--alg RS256|ES256] [--only rotation|cold]
  */
 
 const OLD = signingKey('ES256', 'old')
@@ -70,9 +73,13 @@ async function send(kinds: readonly Traffic[], forMs: number): Promise<number> {
   return tookMs
 }
 
-function told({ verdicts, latencies }: Tally, tookMs: number) {
-  const sorted = Float64Array.from(latencies).sort()
-  const at = (share: number) => Math.round((sorted[Math.floor(sorted.length * share)] ?? 0) * 10) / 10
+interface Told {
+  readonly verdicts: Readonly<Record<string, number>>
+  readonly latencies: readonly number[] | Float64Array
+}
+
+function told({ verdicts, latencies }: Told, tookMs: number) {
+  const at = quantiles(latencies)
   const all = Object.values(verdicts).reduce((sum, count) => sum + count, 0)
   // The machine had no time for them; says nothing about tokens or keys.
   const shed = (verdicts['overloaded'] ?? 0) + (verdicts['deadline'] ?? 0)
@@ -89,22 +96,27 @@ function told({ verdicts, latencies }: Tally, tookMs: number) {
   }
 }
 
-async function stage() {
+function quantiles(values: Told['latencies']): (share: number) => number {
+  const sorted = Float64Array.from(values).sort()
+  return (share) => Math.round((sorted[Math.floor(sorted.length * share)] ?? 0) * 10) / 10
+}
+
+async function stage(key: SigningKey) {
   await using undo = new AsyncDisposableStack()
   const ground = undo.use(openGround())
   const issuer = undo.use(await openIssuer())
-  issuer.publish([OLD])
+  issuer.publish([key])
   const keys = { jwks: { uri: issuer.uri }, allowInsecureLoopback: true }
   const config = ground.config({ issuers: [ground.issuer(keys)], log: { decisions: false } })
   const sidecar = undo.use(await startSidecar({ config, env: { NODE_OPTIONS: SIDECAR_FLAGS.join(' ') } }))
-  const good = undo.use(await openSender(sidecar.unix, GOOD_STREAMS))
   const kept = undo.move()
-  return { issuer, sidecar, good, [Symbol.asyncDispose]: () => kept.disposeAsync() }
+  return { issuer, sidecar, [Symbol.asyncDispose]: () => kept.disposeAsync() }
 }
 
 async function rotation(junkRate: number): Promise<void> {
-  await using world = await stage()
-  const { issuer, sidecar, good } = world
+  await using world = await stage(OLD)
+  const { issuer, sidecar } = world
+  using good = await openSender(sidecar.unix, GOOD_STREAMS)
   using junk = await openSender(sidecar.unix, JUNK_STREAMS)
   const [before, after, noise] = [tally(), tally(), tally()]
   const nothing = constant(Buffer.alloc(64))
@@ -141,45 +153,55 @@ async function rotation(junkRate: number): Promise<void> {
   process.stdout.write(`${JSON.stringify(row)}\n`)
 }
 
-async function cold(rate: number, seconds: number): Promise<void> {
-  await using world = await stage()
-  const { sidecar, good } = world
-  const all = tally()
-  const key = OLD
-  const kinds = [
-    {
-      sender: good,
-      perSecond: rate,
-      token: (serial: number) => forge({ key, claims: { jti: `cold-${serial}` } }),
-      tally: all,
-    },
-  ]
+async function cold(alg: ColdAlg, rate: number, seconds: number): Promise<void> {
+  const key = signingKey(alg)
+  process.stderr.write(`cold: signing ${rate * seconds} tokens\n`)
+  const frames = await signFrames(key, rate * seconds, Math.floor(Date.now() / 1000))
+  await using world = await stage(key)
+  const { sidecar } = world
+  const loadBefore = loadavg()[0]
   const before = threadTimes(sidecar.pid)
   const own = process.cpuUsage()
-  const tookMs = await send(kinds, seconds * 1000)
+  const pumped = await pump(sidecar.unix, frames, { perSecond: rate, streams: GOOD_STREAMS })
   const server = usedBetween(before, threadTimes(sidecar.pid))
   const { user, system } = process.cpuUsage(own)
+  const busy = (micros: number) => Math.round((micros / 1000 / pumped.tookMs) * 100) / 100
   const row = {
     what: 'cold',
+    alg,
     offered: rate,
     seconds,
-    ...told(all, tookMs),
-    generatorHeldBack: all.notSent,
-    serverBusy: Math.round((server.ran / 1000 / tookMs) * 100) / 100,
-    generatorBusy: Math.round(((user + system) / 1000 / tookMs) * 100) / 100,
+    ...told(pumped, pumped.tookMs),
+    ...lateness(pumped, frames.count),
+    serverBusy: busy(server.ran),
+    serverWaited: busy(server.waited),
+    generatorBusy: busy(user + system),
     rssMB: Math.round(sidecar.rssBytes() / 1e6),
-    load: loadavg()[0],
+    loads: [loadBefore, loadavg()[0]],
   }
   process.stdout.write(`${JSON.stringify(row)}\n`)
 }
+
+function lateness({ lates, sent }: Pumped, offered: number) {
+  const late = quantiles(lates)
+  return { notSent: offered - sent, lateP50Ms: late(0.5), lateP99Ms: late(0.99), latestMs: late(0.999999) }
+}
+
+const ALGS = ['RS256', 'ES256'] as const
+type ColdAlg = (typeof ALGS)[number]
 
 const { values } = parseArgs({
   options: {
     seconds: { type: 'string', default: '60' },
     rate: { type: 'string', default: '5000' },
     junk: { type: 'string', default: '1000' },
+    alg: { type: 'string', default: 'RS256' },
+    only: { type: 'string' },
   },
 })
-await rotation(Number(values.junk))
-await cold(Number(values.rate), Number(values.seconds))
+const { only } = values
+const alg = ALGS.find((one) => one === values.alg)
+if (!alg) throw new Error(`--alg ${values.alg}: ${ALGS.join(' or ')}`)
+if (only !== 'cold') await rotation(Number(values.junk))
+if (only !== 'rotation') await cold(alg, Number(values.rate), Number(values.seconds))
 process.exit(0)
