@@ -19,7 +19,7 @@ import {
   readText,
   readWords,
 } from './config-reader.ts'
-import { SNAPSHOT_LIMITS, TIER_LIMITS, TOKEN_RULE_LIMITS } from './settings.ts'
+import { EXCHANGE_ACTION, SNAPSHOT_LIMITS, TIER_LIMITS, TOKEN_RULE_LIMITS } from './settings.ts'
 
 // Members and words are those of AccessPolicy, so that what is tried here can be moved there. They become the messages that an
 // operator sends.
@@ -131,11 +131,14 @@ export function readRoutes(reader: Reader, value: unknown): Route[] {
       }
       if (fields['requirements'] === undefined)
         complain(reader, join(path, 'requirements'), 'required: what tokens must bring for these actions')
-      return {
-        actions: [...actions],
-        staleness: Staleness.STALENESS_STANDARD,
-        requirements: readRequirements(reader, fields['requirements'], join(path, 'requirements')),
-      }
+      const requirements = readRequirements(reader, fields['requirements'], join(path, 'requirements'))
+      if (requirements?.sharedReplay && actions.includes(EXCHANGE_ACTION))
+        complain(
+          reader,
+          join(path, 'requirements.sharedReplay'),
+          `no proof comes with a token that is exchanged; leave it out where ${EXCHANGE_ACTION} is named`,
+        )
+      return { actions: [...actions], staleness: Staleness.STALENESS_STANDARD, requirements }
     },
   )
 }

@@ -25,6 +25,12 @@ export type Revocable = Pick<
   'issuer' | 'subject' | 'clientId' | 'tenant' | 'jti' | 'kid' | 'issuedAt'
 >
 
+/** What a token says that a requirement may look at, whoever presents it. */
+export type Sayings = Pick<
+  Principal,
+  'issuer' | 'clientId' | 'kind' | 'scopes' | 'issuedAt' | 'acr' | 'authTime' | 'confirmation'
+>
+
 /** Who the caller is, once everything about the token has been checked. Made in token/standing.ts and nowhere else. */
 export interface Principal extends Attributes {
   readonly issuer: string

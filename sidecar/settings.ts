@@ -24,6 +24,9 @@ export const TOKEN_RULE_LIMITS = {
   ageS: 31_622_400,
 } as const
 
+/** The action under which routes may ask more of a token that is to be exchanged: all but `sharedReplay`, as no proof comes with it. */
+export const EXCHANGE_ACTION = 'token:exchange'
+
 /** What may be said of an endpoint of an authorization server. Characters, bytes, milliseconds. */
 export const ENDPOINT_LIMITS = {
   url: 2048,

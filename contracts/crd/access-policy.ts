@@ -23,24 +23,33 @@ const issuers = listMap(
   { keys: ['name', 'namespace'], min: 1, max: 32 },
 )
 
-const route = object('Actions that share a staleness tier, and what tokens must bring for them.', {
-  actions: set(
-    'Names of actions as the application asks for them: exact, or a prefix that ends in "*". An exact name wins over a prefix, a longer prefix over a shorter one.',
-    formed('An action.', {
-      max: 256,
-      pattern: '^([!-)+-~]+[*]?|[*])$',
-      says: 'must be the exact name of an action, or a prefix of names with one "*" at its end; ASCII without blanks',
-    }),
-    { min: 1, max: 64 },
-  ),
-  staleness: choice(
-    'How old the knowledge of revocations may be before these actions are denied; the seconds are in the SidecarProfile. Strict denies first, ReadDegraded last. Choosing ReadDegraded is loosening: it needs the verb "relax" on accesspolicies.',
-    ['Strict', 'Standard', 'ReadDegraded'],
-  ).default('Standard'),
-  requirements: requirements(
-    'What tokens must bring for these actions, in place of spec.tokens.requirements; absent: just those.',
-  ).exactOptional(),
-})
+const route = ruled(
+  object('Actions that share a staleness tier, and what tokens must bring for them.', {
+    actions: set(
+      'Names of actions as the application asks for them: exact, or a prefix that ends in "*". An exact name wins over a prefix, a longer prefix over a shorter one.',
+      formed('An action.', {
+        max: 256,
+        pattern: '^([!-)+-~]+[*]?|[*])$',
+        says: 'must be the exact name of an action, or a prefix of names with one "*" at its end; ASCII without blanks',
+      }),
+      { min: 1, max: 64 },
+    ),
+    staleness: choice(
+      'How old the knowledge of revocations may be before these actions are denied; the seconds are in the SidecarProfile. Strict denies first, ReadDegraded last. Choosing ReadDegraded is loosening: it needs the verb "relax" on accesspolicies.',
+      ['Strict', 'Standard', 'ReadDegraded'],
+    ).default('Standard'),
+    requirements: requirements(
+      'What tokens must bring for these actions, in place of spec.tokens.requirements; absent: just those.',
+    ).exactOptional(),
+  }),
+  {
+    says: 'sharedReplay must not be Required where token:exchange is named: no proof comes with a token that is exchanged; leave it out',
+    cel: "!has(self.requirements) || self.requirements.sharedReplay != 'Required' || !('token:exchange' in self.actions)",
+    holds: ({ actions, requirements: asked }) =>
+      asked?.sharedReplay !== 'Required' || !actions.includes('token:exchange'),
+    at: 'requirements',
+  },
+)
 
 const routes = ruled(list('Actions that are not like the others.', route, { max: 64 }), {
   says: 'must not name an action in two routes: keep it in the one whose staleness you mean',

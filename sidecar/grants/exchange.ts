@@ -1,10 +1,12 @@
 import { hash } from 'node:crypto'
 import { type Denial, denied, type Reason } from '../decision.ts'
 import type { Now } from '../ports.ts'
+import { EXCHANGE_ACTION } from '../settings.ts'
+import { lacking } from '../token/admit.ts'
 import type { Confirm } from '../token/confirm.ts'
 import { NOTHING_EXPECTED } from '../token/evidence.ts'
 import { PROFILES } from '../token/profiles.ts'
-import { fallenFor } from '../token/standing.ts'
+import { sayings } from '../token/standing.ts'
 import type { Prove, Verified, VerifiedToken } from '../token/verify.ts'
 import type { AskEndpoint, Endpoint } from '../trust/endpoint.ts'
 import { lapsed } from '../trust/lease.ts'
@@ -32,9 +34,6 @@ export interface ExchangeNeeds {
   /** Ends every question when the program ends: one answer may serve several callers. */
   readonly lifetime: AbortSignal
 }
-
-/** The action under which routes may ask more of a token that is to be exchanged, such as `introspect`. */
-export const EXCHANGE_ACTION = 'token:exchange'
 
 export const EXCHANGE_LIMITS = {
   held: 2_048,
@@ -111,8 +110,10 @@ async function subjectOf(wish: ExchangeWish, needs: ExchangeNeeds, signal: Abort
   const { epoch } = trust.revocations
   const token = await verified(wish.subjectToken, needs, { trust, at, signal })
   if (denied(token)) return refusedFor(token)
-  const fallen = fallenFor(token, trust, at)
-  if (fallen) return refusedFor(fallen)
+  const who = sayings(token, trust, at)
+  if (denied(who)) return refusedFor(who)
+  const short = lacking(who, trust, EXCHANGE_ACTION, at)
+  if (short) return refusedFor(short)
   const { exchange } = token.issuer
   if (!exchange) return { kind: 'refused', reason: 'not_configured' }
   const had = String(token.claims['scope'] ?? '').split(' ')

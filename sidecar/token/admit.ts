@@ -1,5 +1,5 @@
 import { type Denial, deny, type Reason } from '../decision.ts'
-import type { Principal } from '../principal.ts'
+import type { Principal, Sayings } from '../principal.ts'
 import type { Moment } from '../request.ts'
 import type { Snapshot } from '../trust/snapshot.ts'
 import type { Requirements } from '../trust/token-rules.ts'
@@ -12,7 +12,7 @@ export interface Admitted {
 
 /** What a requirement may look at. */
 interface Claimant {
-  readonly who: Principal
+  readonly who: Sayings
   readonly asked: Requirements
   readonly trust: AdmitTrust
   /** Whole seconds since the epoch. */
@@ -46,13 +46,18 @@ export function admit(
   action: string,
   at: Moment,
 ): Admitted | Denial {
+  return lacking(principal, trust, action, at) ?? new Admission(principal, action)
+}
+
+/** Why what a token says does not do for this action; `undefined` when it does. */
+export function lacking(who: Sayings, trust: AdmitTrust, action: string, at: Moment): Denial | undefined {
   const asked = trust.tokens.requirements(action)
-  const claimant = { who: principal, asked, trust, atS: Math.floor(at / 1000) }
+  const claimant = { who, asked, trust, atS: Math.floor(at / 1000) }
   for (const { refusal } of REQUIREMENTS) {
     const reason = refusal(claimant)
     if (reason) return deny(reason)
   }
-  return new Admission(principal, action)
+  return undefined
 }
 
 /** True only for what `admit` returned for this action: a private field cannot be forged by a cast or from outside this file. */
@@ -74,7 +79,7 @@ class Admission implements Admitted {
 }
 
 // Whoever steals a bearer token has all of it (RFC 6750 section 5.3), whatever its scopes.
-function unbound({ confirmation }: Principal, { senderConstraints }: Requirements): Reason | undefined {
+function unbound({ confirmation }: Sayings, { senderConstraints }: Requirements): Reason | undefined {
   if (senderConstraints.size === 0) return undefined
   return confirmation !== 'bearer' && senderConstraints.has(confirmation) ? undefined : 'cnf_required'
 }
@@ -83,7 +88,7 @@ function tooOld({ who, asked, atS }: Claimant): Reason | undefined {
   return asked.maxTokenAgeS > 0 && atS - who.issuedAt > asked.maxTokenAgeS ? 'expired' : undefined
 }
 
-function wrongKind({ kind }: Principal, { clientKind }: Requirements): Reason | undefined {
+function wrongKind({ kind }: Sayings, { clientKind }: Requirements): Reason | undefined {
   return clientKind === 'any' || clientKind === kind ? undefined : 'policy_denied'
 }
 

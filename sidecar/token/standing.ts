@@ -1,5 +1,5 @@
 import { type Denial, denied, deny } from '../decision.ts'
-import type { Actor, Attributes, AuthorizationDetail, Principal } from '../principal.ts'
+import type { Actor, Attributes, AuthorizationDetail, Principal, Sayings } from '../principal.ts'
 import type { Moment } from '../request.ts'
 import type { Snapshot } from '../trust/snapshot.ts'
 import { attributesOf } from './attributes.ts'
@@ -24,6 +24,16 @@ export function fallenFor(
 ): Denial | undefined {
   const recognised = recognise(token, trust, at)
   return denied(recognised) ? recognised : undefined
+}
+
+/** What a token says as long as it stands, though nobody has proven to be its holder: a copy, since it makes nobody a Principal. */
+export function sayings(
+  token: VerifiedToken,
+  trust: Pick<Snapshot, 'revocations'>,
+  at: Moment,
+): Sayings | Denial {
+  const recognised = recognise(token, trust, at)
+  return denied(recognised) ? recognised : { ...recognised }
 }
 
 function recognise(

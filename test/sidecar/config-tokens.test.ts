@@ -175,6 +175,11 @@ test.each<readonly [change: Tree, path: string, what: string]>([
     'routes[0].requirements.sharedReplay',
     'must be one of: Required, Optional',
   ],
+  [
+    { routes: [{ actions: ['a', 'token:exchange'], requirements: { sharedReplay: 'Required' } }] },
+    'routes[0].requirements.sharedReplay',
+    'no proof comes with a token that is exchanged; leave it out where token:exchange is named',
+  ],
   [asked({ acrValues: ['a b'] }), 'routes[0].requirements.acrValues', WORDS],
   [asked({ acrValues: ['a"b'] }), 'routes[0].requirements.acrValues', WORDS],
   [asked({ acrValues: ['a'.repeat(257)] }), 'routes[0].requirements.acrValues', WORDS],

@@ -1,4 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest'
+import { ClientKind, type Requirements, Staleness } from '../../../contracts/gen/portcullis/feed/v1/feed.ts'
+import type { Reason } from '../../../sidecar/decision.ts'
 import { createExchange, EXCHANGE_LIMITS } from '../../../sidecar/grants/exchange.ts'
 import type { Refused } from '../../../sidecar/grants/exchange-answer.ts'
 import { createConfirm } from '../../../sidecar/token/confirm.ts'
@@ -7,11 +9,15 @@ import type { EndpointAnswer } from '../../../sidecar/trust/endpoint.ts'
 import { AT_S } from '../../attacks/arena.ts'
 import { KEY, openFedArena, STATED } from '../../attacks/fed.ts'
 import { endpointAt } from '../../fixtures/scripted-issuer.ts'
-import { forge, goodClaims, ISSUER } from '../../fixtures/tokens.ts'
+import { forge, goodClaims, ISSUER, type Members } from '../../fixtures/tokens.ts'
 import { fedSnapshot } from '../trust/fed-world.ts'
 
 // What becomes of an exchanged token while time passes and things are revoked. The endpoint is a function; its road has its own tests.
 
+const NOTHING_ASKED: Requirements = {
+  ...{ senderConstraints: [], introspect: false, sharedReplay: false, acrValues: [] },
+  ...{ maxAuthAgeS: 0, maxTokenAgeS: 0, clientKind: ClientKind.CLIENT_KIND_UNSPECIFIED },
+}
 const TYPE = 'urn:ietf:params:oauth:token-type:access_token'
 const never = new AbortController().signal
 const UNAVAILABLE = { kind: 'refused', reason: 'unavailable' }
@@ -26,11 +32,28 @@ beforeEach(() => {
   say()
 })
 
-async function open(actorToken?: (audience: string) => Promise<string>) {
+type Actor = (audience: string) => Promise<string>
+interface Plan {
+  /** Of the route `token:exchange`. */
+  readonly requirements?: Partial<Requirements>
+  readonly claims?: Members
+}
+
+async function open(actorToken?: Actor, { requirements, claims = {} }: Plan = {}) {
   const whole = fedSnapshot(6, [STATED])
+  const { profile } = whole
+  const route = {
+    actions: ['token:exchange'],
+    staleness: Staleness.STALENESS_STANDARD,
+    requirements: { ...NOTHING_ASKED, ...requirements },
+  }
   const exchange = { endpoint: endpointAt('https://idp.test.example/token') }
   const arena = await openFedArena({
-    first: { ...whole, issuers: whole.issuers.map((one) => ({ ...one, exchange })) },
+    first: {
+      ...whole,
+      profile: profile && { ...profile, routes: [...profile.routes, route] },
+      issuers: whole.issuers.map((one) => ({ ...one, exchange })),
+    },
   })
   const outcomes: string[] = []
   const exchangeToken = createExchange({
@@ -48,7 +71,7 @@ async function open(actorToken?: (audience: string) => Promise<string>) {
     wall: arena.now,
     lifetime: never,
   })
-  const subjectToken = Buffer.from(forge({ claims: goodClaims(AT_S) }))
+  const subjectToken = Buffer.from(forge({ claims: { ...goodClaims(AT_S), ...claims } }))
   const wish = { subjectToken, audience: 'https://next.example', resource: '', scopes: ['invoice:read'] }
   const ask = (nameWorkload = false, signal = never) => exchangeToken({ ...wish, nameWorkload }, signal)
   return { arena, ask, outcomes }
@@ -57,6 +80,39 @@ async function open(actorToken?: (audience: string) => Promise<string>) {
 function fail(): never {
   throw new Error('no key')
 }
+
+describe('what a route asks of tokens, asked of one that is exchanged', () => {
+  const BOUND = { cnf: { jkt: 'a'.repeat(43) } }
+  test.each<readonly [asked: string, Partial<Requirements>, Members, because: Reason | undefined]>([
+    ['bound to its sender, and it is', { senderConstraints: [1] }, BOUND, undefined],
+    ['bound to its sender, and it is not', { senderConstraints: [1] }, {}, 'cnf_required'],
+    ['bound in another way', { senderConstraints: [2] }, BOUND, 'cnf_required'],
+    ['young enough', { maxTokenAgeS: 60 }, { iat: AT_S - 60 }, undefined],
+    ['too old', { maxTokenAgeS: 60 }, { iat: AT_S - 61 }, 'expired'],
+    ['strong enough', { acrValues: ['gold'] }, { acr: 'gold' }, undefined],
+    ['not strong enough', { acrValues: ['gold'] }, { acr: 'silver' }, 'step_up_required'],
+    ['authenticated lately', { maxAuthAgeS: 60 }, { auth_time: AT_S - 60 }, undefined],
+    ['authenticated too long ago', { maxAuthAgeS: 60 }, { auth_time: AT_S - 61 }, 'step_up_required'],
+    ['of a user', { clientKind: ClientKind.CLIENT_KIND_USER }, {}, undefined],
+    ['of a machine', { clientKind: ClientKind.CLIENT_KIND_MACHINE }, {}, 'policy_denied'],
+  ])('%s', async (_asked, requirements, claims, because) => {
+    const { ask } = await open(undefined, { requirements, claims })
+    expect(await ask()).toMatchObject(
+      because ? { kind: 'refused', reason: 'subject_token', because } : { kind: 'token' },
+    )
+    expect(asked).toBe(because ? 0 : 1)
+  })
+
+  test('what was exchanged is not given out again for a token that has grown too old since', async () => {
+    const { arena, ask } = await open(undefined, { requirements: { maxTokenAgeS: 10 } })
+    expect(await ask()).toMatchObject({ kind: 'token' })
+    arena.pass(10_999)
+    expect(await ask()).toMatchObject({ kind: 'token' })
+    arena.pass(1)
+    expect(await ask()).toEqual({ kind: 'refused', reason: 'subject_token', because: 'expired' })
+    expect(asked).toBe(1)
+  })
+})
 
 describe('000-07: what was exchanged is kept', () => {
   test('until half a minute before it ends, and not a moment longer', async () => {

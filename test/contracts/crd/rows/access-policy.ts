@@ -66,6 +66,16 @@ export const ACCESS_POLICY_ROWS: Rows = {
     },
     { name: 'requirements that ask nothing', change: { tokens: { requirements: {} } } },
     { name: 'a route that says no tier', change: { routes: [{ actions: ['a'] }] } },
+    {
+      name: 'what is asked of a token that is exchanged',
+      change: {
+        routes: [{ actions: ['token:exchange'], requirements: { ...ASKED, sharedReplay: 'Optional' } }],
+      },
+    },
+    {
+      name: 'an exchange without requirements of its own',
+      change: { routes: [{ actions: ['token:exchange'] }] },
+    },
   ],
   refused: [
     {
@@ -97,6 +107,12 @@ export const ACCESS_POLICY_ROWS: Rows = {
       change: { tokens: { firstPartyScopes: ['ad*min'] } },
       field: 'spec.tokens.firstPartyScopes[0]',
       says: 'must be the exact name of a scope, or a prefix',
+    },
+    {
+      name: 'a proof that is fresh everywhere, of a token that comes without one',
+      change: { routes: [{ actions: ['a', 'token:exchange'], requirements: { sharedReplay: 'Required' } }] },
+      field: 'spec.routes[0].requirements',
+      says: 'sharedReplay must not be Required where token:exchange is named',
     },
     {
       name: 'an unknown sender constraint',
