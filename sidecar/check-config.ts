@@ -1,7 +1,7 @@
 import { JWKS_LIMITS, parseJwks } from '../contracts/jwks.ts'
 import { aclFor } from '../contracts/redis/settings.ts'
 import type { Config } from './config.ts'
-import { explainTerms, explainTokens } from './config-explained.ts'
+import { explainSharing, explainTerms, explainTokens } from './config-explained.ts'
 import type { InjectedConfig } from './config-injected.ts'
 import { readBounded } from './feed/bounded-file.ts'
 import { readBundle } from './feed/bundle-files.ts'
@@ -24,6 +24,8 @@ export async function checkConfig(config: Config, say: (line: string) => void): 
     for (const line of explainTerms(issuer)) say(`  ${line}`)
   }
   for (const line of explainTokens(trust)) say(line)
+  const alone = explainSharing(trust, config.redis !== undefined)
+  if (alone) say(`note: ${alone}`)
   if (config.redis)
     say(
       `redis ${config.redis.mode}: ACL SETUSER ${aclFor(config.redis.username ?? 'default', config.redis.keyPrefix)}`,

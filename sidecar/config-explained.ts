@@ -53,6 +53,13 @@ export function explainTokens({ tokens, routes, issuers }: StandaloneConfig): re
   return lines
 }
 
+/** What this process alone remembers, where a second replica would have to know of it. */
+export function explainSharing({ tokens }: StandaloneConfig, shared: boolean): string | undefined {
+  return !shared && tokens?.externalBaseUrl
+    ? 'used DPoP proofs are known to this process alone: two replicas would each take a proof once. Run one, or configure redis'
+    : undefined
+}
+
 const PROOFS: Readonly<Record<number, string>> = {
   [SenderConstraint.SENDER_CONSTRAINT_DPOP]: 'DPoP',
   [SenderConstraint.SENDER_CONSTRAINT_MTLS]: 'mTLS',

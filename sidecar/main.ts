@@ -10,6 +10,7 @@ import { createPoster } from '../contracts/post.ts'
 import { assemble } from './assemble.ts'
 import { checkConfig, checkInjected } from './check-config.ts'
 import { type Config, configPath, readConfig, type Serving } from './config.ts'
+import { explainSharing } from './config-explained.ts'
 import { asksForInjection, type InjectedConfig, parseInjected } from './config-injected.ts'
 import { readBundle } from './feed/bundle-files.ts'
 import type { Identity } from './identity/identity.ts'
@@ -209,6 +210,8 @@ function warn(config: Config | InjectedConfig, report: Report): void {
     if (insecureLoopback)
       report('insecure_loopback', { issuer, note: 'plain http to loopback is allowed; never in production' })
   }
+  const alone = explainSharing(config.trust, config.redis !== undefined)
+  if (alone) report('proofs_not_shared', { note: alone })
 }
 
 function failed(report: Report, cause: unknown): number {

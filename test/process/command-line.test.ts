@@ -37,7 +37,7 @@ async function run(
     env,
     onLine: ({ from, text }) => lines[from].push(text),
   })
-  const timer = setTimeout(() => child.kill('SIGKILL'), 10_000)
+  const timer = setTimeout(() => child.kill('SIGKILL'), 60_000)
   const { code } = await child.exited
   clearTimeout(timer)
   return { code, out: lines.stdout.join('\n'), err: lines.stderr.join('\n') }
@@ -86,6 +86,20 @@ describe('--check', () => {
     expect(code).toBe(0)
     expect(out).toMatch(/^redis standalone: ACL SETUSER sidecar on resetkeys ~shop:\* .*-@all .*\+hsetnx/m)
     expect(out).not.toMatch(/\+(?:eval|@scripting|@dangerous|config|flushall)/)
+  })
+
+  test('used proofs that no other replica would know of are told, here and at the start; not with Redis, and not without DPoP', async () => {
+    const tokens = { externalBaseURL: 'https://api.test.example' }
+    const redis = { mode: 'standalone', nodes: ['127.0.0.1:6379'] }
+    const said = async (over: Tree) => (await run(['--config', write(complete(over)), '--check'])).out
+    const note = /^note: used DPoP proofs are known to this process alone: .* configure redis$/m
+    expect(await said({ tokens })).toMatch(note)
+    expect(await said({ tokens, redis })).not.toMatch(note)
+    expect(await said({})).not.toMatch(note)
+    await using live = await startSidecar({ config: complete({ tokens }) })
+    expect(await live.event('proofs_not_shared')).toMatchObject({
+      note: expect.stringMatching(/configure redis$/),
+    })
   })
 
   test.each<readonly [string, () => void, RegExp]>([
