@@ -41,6 +41,7 @@ import { standing } from './token/standing.ts'
 import { createVerify } from './token/verify.ts'
 import { createFedTrust } from './trust/fed.ts'
 import { createInstall } from './trust/install.ts'
+import { createKeyAges, type KeyAges } from './trust/key-ages.ts'
 import { createKeys, type Keys } from './trust/keys.ts'
 import { NO_LEASE } from './trust/lease.ts'
 import { createLocalRevocations, denyFirst, type LocalRevocations } from './trust/local-revocations.ts'
@@ -96,14 +97,15 @@ export function assemble(
 // Beliefs from a file and from identity providers.
 function standalone(config: Config, floor: PolicyModule, around: Surroundings): Assembly {
   const local = createLocalRevocations()
-  const store = createTrustStore({ revocations: local, lease: NO_LEASE })
+  const keyAges = createKeyAges(around.monotonic)
+  const store = createTrustStore({ revocations: local, lease: NO_LEASE }, keyAges.seen)
   const install = createInstall(store, prepareWith(config))
   const feed = createStandaloneFeed(config.trust, { ...around, now: around.monotonic, install })
   const { client } = config.trust
   const credential = client
     ? createClientFiles(client, around.monotonic, around.report)
     : async () => undefined
-  return answering({ config, floor, store, feed, local, identity: undefined, credential }, around)
+  return answering({ config, floor, store, feed, local, keyAges, identity: undefined, credential }, around)
 }
 
 // Beliefs from the operator, to whom the pod's own identity is shown.
@@ -114,7 +116,9 @@ function injected(config: InjectedConfig, floor: PolicyModule, around: Surroundi
   const signers = createSigners()
   const rules = { signatureProblem: signers.problem }
   const local = createLocalRevocations()
-  const { store, believe } = createFedTrust({ ...around, prepare: prepareWith(config), rules, local })
+  const keyAges = createKeyAges(monotonic)
+  const told = { rules, local, swapped: keyAges.seen }
+  const { store, believe } = createFedTrust({ ...around, ...told, prepare: prepareWith(config) })
   const feed = createOperatorFeed({
     ...around,
     now: monotonic,
@@ -124,7 +128,7 @@ function injected(config: InjectedConfig, floor: PolicyModule, around: Surroundi
     believe,
   })
   const credential = async () => identity.client()
-  return answering({ config, floor, store, feed, local, identity, credential }, around)
+  return answering({ config, floor, store, feed, local, keyAges, identity, credential }, around)
 }
 
 function prepareWith({ limits }: Serving): (files: BundleFiles) => Promise<PolicyModule> {
@@ -137,6 +141,7 @@ interface Parts {
   readonly store: TrustStore
   readonly feed: Feed
   readonly local: LocalRevocations
+  readonly keyAges: KeyAges
   readonly identity: Identity | undefined
   readonly credential: OwnCredential
 }
@@ -168,7 +173,7 @@ function possessionOf(
 
 // The same in both modes: from a question to its answer, and what is told about it.
 function answering(parts: Parts, around: Surroundings): Assembly {
-  const { config, floor, store, feed, local, identity } = parts
+  const { config, floor, store, feed, local, keyAges, identity } = parts
   const { limits, logDecisions } = config
   const { wall, monotonic, sleep, report, decisions, life, draining } = around
   const tokens = createTokenMetrics()
@@ -189,7 +194,7 @@ function answering(parts: Parts, around: Surroundings): Assembly {
     present,
     verify: createVerify(prove),
     confirm: asking.confirm,
-    bind: noticing(possession.bind, tokens.telemetry),
+    bind: noticing(possession.bind, tokens.telemetry, keyAges),
     standing,
     admit,
     spend: possession.spend,
@@ -200,8 +205,8 @@ function answering(parts: Parts, around: Surroundings): Assembly {
   const deny = denyFirst(local, () => store.installed()?.issuers, feed.revoke)
   const load = { inFlight: limits.inFlight, lagMs: limits.eventLoopLagMs }
   const admission = openAdmission(load, monotonic, sleep, life)
-  const dropped = decisions.dropped
-  const known = { ...around, store, feed, keys, floor, admission, dropped, ...(identity ? { identity } : {}) }
+  const told = { store, feed, keys, keyAges, floor, admission, dropped: decisions.dropped }
+  const known = { ...around, ...told, ...(identity ? { identity } : {}) }
   const { readings, view } = createStatus(known)
   const metrics = createMetrics(readings, tokens)
   const record = createRecorder(metrics, logDecisions ? decisions : undefined, wall, around.format)

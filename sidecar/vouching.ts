@@ -10,6 +10,7 @@ import { createShadow } from './token/shadow.ts'
 import { createSingleUse } from './token/single-use.ts'
 import { createProve } from './token/verify.ts'
 import { createVouch, type VouchSteps } from './token/vouch.ts'
+import type { KeyAges } from './trust/key-ages.ts'
 import type { Keys } from './trust/keys.ts'
 
 interface ProverNeeds {
@@ -47,9 +48,14 @@ export function createProver(
   return memory
 }
 
-/** Counts tokens that are good for several audiences, once a question: those who issue them are to be found. */
-export function noticing(bind: Bind, { multiAudience }: Pick<TokenTelemetry, 'multiAudience'>): Bind {
+/** Counts what those who issue tokens are to be told of, once a question: several audiences, and keys that nobody could know yet. */
+export function noticing(
+  bind: Bind,
+  { multiAudience }: Pick<TokenTelemetry, 'multiAudience'>,
+  { used }: Pick<KeyAges, 'used'>,
+): Bind {
   return (token, presented, asked) => {
+    used(token.issuer.issuer, token.kid)
     const { aud } = token.claims
     if (Array.isArray(aud) && aud.length > 1) multiAudience()
     return bind(token, presented, asked)

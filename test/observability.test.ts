@@ -33,6 +33,7 @@ describe('rules of the chart', () => {
       'access_token_validation_failure_total',
       'token_introspection_latency_seconds_bucket',
       'jwks_cache_lookups_total',
+      'jwks_key_used_early_total',
       'dpop_proof_failure_total',
       'token_request_total',
       'refresh_family_age_seconds_bucket',

@@ -7,6 +7,7 @@ import { createTokenMetrics, TOKEN_REASONS, type TokenMetrics } from './token-me
 export interface Readings {
   readonly jwksHits: () => number
   readonly jwksMisses: () => number
+  readonly keysUsedEarly: () => readonly (readonly [issuer: string, keys: number])[]
   readonly jwksRefreshes: () => Readonly<Record<'ok' | 'failed', number>>
   readonly jwksAgeSeconds: () => readonly (readonly [issuer: string, seconds: number])[]
   readonly bundleActivations: () => Readonly<Record<'ok' | 'refused', number>>
@@ -99,11 +100,17 @@ function trustReadings(readings: Readings): readonly Reading[] {
     const lookups = readings.jwksHits() + readings.jwksMisses()
     return lookups === 0 ? 1 : readings.jwksHits() / lookups
   }
+  const early = () => readings.keysUsedEarly().map(([issuer, keys]) => sample(keys, { issuer }))
   const ages = () => readings.jwksAgeSeconds().map(([issuer, seconds]) => sample(seconds, { issuer }))
   return [
     counted('jwks_cache_lookups_total', 'Key lookups by result.', results),
     measured('jwks_cache_hit_ratio', 'Share of key lookups answered from memory since start.', hitRatio),
     counted('jwks_refresh_total', 'Fetches of key sets by result.', () => byResult(readings.jwksRefreshes())),
+    counted(
+      'jwks_key_used_early_total',
+      'Keys under which a token came less than five minutes after they were first seen.',
+      early,
+    ),
     gauge('jwks_age_seconds', 'Time since the last good fetch of a key set.', ages),
     counted('portcullis_bundle_activations_total', 'Policy bundles offered, by result.', () =>
       byResult(readings.bundleActivations()),

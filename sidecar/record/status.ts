@@ -28,6 +28,7 @@ export interface StatusSources {
     facts(): { readonly controlExpiresInS: number; readonly workloadExpiresInS: number }
     workloadStreams(): number
   }
+  readonly keyAges: { readonly early: () => readonly (readonly [issuer: string, keys: number])[] }
   readonly keys: { readonly counts: { readonly hits: number; readonly misses: number } }
   readonly floor: PolicyModule
   readonly admission: { lagMs(): number; inFlight(): number }
@@ -162,7 +163,7 @@ function keyProblems(sources: readonly KeySource[]): readonly string[] {
 }
 
 function readings(sources: StatusSources, ready: () => boolean): Readings {
-  const { store, feed, keys, floor, admission, monotonic } = sources
+  const { store, feed, keys, keyAges, floor, admission, monotonic } = sources
   const sum = (count: (source: KeySource) => number) =>
     feed.sources.reduce((total, source) => total + count(source), 0)
   const modules = () =>
@@ -171,6 +172,7 @@ function readings(sources: StatusSources, ready: () => boolean): Readings {
     ready,
     jwksHits: () => keys.counts.hits,
     jwksMisses: () => keys.counts.misses,
+    keysUsedEarly: keyAges.early,
     jwksRefreshes: () => ({
       ok: sum(({ counts }) => counts.ok) + (feed.stream?.counts.refreshes.ok ?? 0),
       failed: sum(({ counts }) => counts.failed) + (feed.stream?.counts.refreshes.failed ?? 0),

@@ -28,13 +28,14 @@ export interface FedNeeds {
   readonly monotonic: Monotonic
   /** What this sidecar denies by itself. */
   readonly local: LocalRevocations
+  readonly swapped?: (issuers: Snapshot['issuers']) => void
 }
 
 /** Trust that an operator feeds: the same store and the same road into it, and what is pushed between snapshots. */
-export function createFedTrust({ prepare, rules, wall, monotonic, local }: FedNeeds): FedTrust {
+export function createFedTrust({ prepare, rules, wall, monotonic, local, swapped }: FedNeeds): FedTrust {
   const revocations = createRevocations()
   const lease = createLease(monotonic, wall)
-  const store = createTrustStore({ revocations: joinRevocations(revocations, local), lease })
+  const store = createTrustStore({ revocations: joinRevocations(revocations, local), lease }, swapped)
   const road = createSnapshotRoad(store, createInstall(store, prepare, rules))
   return {
     store,

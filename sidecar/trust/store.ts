@@ -34,7 +34,11 @@ const TOLERATED_STEP_BACK_MS = 5_000
 /** Standalone: nobody pushes anything. */
 const NOTHING: Pushed = { revocations: NO_REVOCATIONS, lease: NO_LEASE }
 
-export function createTrustStore(pushed: Pushed = NOTHING): TrustStore {
+/** `swapped` is told of all that is believed, each time. */
+export function createTrustStore(
+  pushed: Pushed = NOTHING,
+  swapped: (issuers: Snapshot['issuers']) => void = () => undefined,
+): TrustStore {
   let believed: Snapshot | undefined
   let generation = 0
   let withheld = ''
@@ -56,6 +60,7 @@ export function createTrustStore(pushed: Pushed = NOTHING): TrustStore {
     installed: () => believed,
     swap(next) {
       believed = next
+      swapped(next.issuers)
       generation = Math.max(generation, next.generation)
       withheld = ''
     },

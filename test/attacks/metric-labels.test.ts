@@ -9,6 +9,7 @@ import { openArena, tokenOf, type Weapon } from './arena.ts'
 const readings: Readings = {
   jwksHits: () => 1,
   jwksMisses: () => 1,
+  keysUsedEarly: () => [],
   jwksRefreshes: () => ({ ok: 1, failed: 0 }),
   jwksAgeSeconds: () => [[ISSUER, 1]],
   bundleActivations: () => ({ ok: 1, refused: 0 }),

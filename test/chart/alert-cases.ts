@@ -108,6 +108,16 @@ export const ALERT_CASES: Readonly<Record<string, AlertCase>> = {
     fires: lookups('jwks_cache_lookups_total', 89, 11),
     silent: lookups('jwks_cache_lookups_total', 91, 9),
   },
+  PortcullisKeyUsedEarly: {
+    // Of two pods that saw it, one alert; of two issuers, two.
+    fires: [
+      [`jwks_key_used_early_total{${POD},issuer="https://idp.example"}`, lateBurst(1)],
+      [`jwks_key_used_early_total{namespace="shop",pod="web-2",issuer="https://idp.example"}`, lateBurst(1)],
+      [`jwks_key_used_early_total{${POD},issuer="https://hub.example"}`, lateBurst(1)],
+    ],
+    times: 2,
+    silent: one(`jwks_key_used_early_total{${POD},issuer="https://idp.example"}`, steady(1)),
+  },
   PortcullisDpopProofFailures: {
     fires: share('dpop_proof_failure_total', 'htu', 301),
     silent: share('dpop_proof_failure_total', 'nonce_required', 3_000),

@@ -31,6 +31,9 @@ describe('the provider rotates its key', () => {
       expect(seen(await asker.ask(await aliceAt(idp))).verdict).toBe('allow')
       expect(seen(await asker.ask(await aliceAt(idp))).verdict).toBe('allow')
       expect(idp.jwksFetches() - before).toBe(1)
+      // 001-19: nobody could know that key before.
+      const early = await counterAt(sidecar, 'jwks_key_used_early_total', `issuer="${idp.issuer}"`)
+      expect(early).toBe(1)
     },
   )
 

@@ -74,6 +74,16 @@
           Only {{ "{{ $value | humanizePercentage }}" }} of key lookups in {{ "{{ $labels.namespace }}" }} find their key.
         description: >-
           A rotation that did not arrive here, key sets kept too short, or a flood of invented key names.
+    - alert: PortcullisKeyUsedEarly
+      expr: >-
+        sum by (namespace, issuer) (increase(jwks_key_used_early_total[1h])) > 0
+      labels: { severity: warning }
+      annotations:
+        runbook_url: {{ $runbooks }}/PortcullisKeyUsedEarly.md
+        summary: >-
+          In {{ "{{ $labels.namespace }}" }} a key of {{ "{{ $labels.issuer }}" }} signed tokens less than five minutes after it was first seen.
+        description: >-
+          The provider signs with keys that it has not published long before, so that whoever fetches them now and then denies its tokens for a while; or somebody has put a key of their own into its key set.
     - alert: PortcullisDpopProofFailures
       expr: >-
         sum by (namespace, reason) (rate(dpop_proof_failure_total{reason!~"nonce_required|iat_skew|replay"}[5m])) > on (namespace) group_left () 0.05 * sum by (namespace) (rate(portcullis_decisions_total[5m]))

@@ -26,6 +26,7 @@ test.each([
   ['jwks_cache_lookups_total', 'result="miss"', 10],
   ['jwks_refresh_total', 'result="ok"', 3],
   ['jwks_refresh_total', 'result="failed"', 4],
+  ['jwks_key_used_early_total', 'issuer="https://idp.test.example"', 2],
   ['jwks_age_seconds', 'issuer="https://idp.test.example"', 5.5],
   ['portcullis_bundle_activations_total', 'result="ok"', 6],
   ['portcullis_bundle_activations_total', 'result="refused"', 7],

@@ -5,6 +5,7 @@ import type { Readings } from '../../../sidecar/record/metrics.ts'
 export const READINGS: Readings = {
   jwksHits: () => 90,
   jwksMisses: () => 10,
+  keysUsedEarly: () => [['https://idp.test.example', 2]],
   jwksRefreshes: () => ({ ok: 3, failed: 4 }),
   jwksAgeSeconds: () => [['https://idp.test.example', 5.5]],
   bundleActivations: () => ({ ok: 6, refused: 7 }),

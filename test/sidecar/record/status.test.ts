@@ -33,6 +33,7 @@ function open(change: Partial<StatusSources> = {}) {
         counts: { streams: 2, nacks: 3, refreshes: { ok: 5, failed: 6 } },
       },
     },
+    keyAges: { early: () => [] },
     keys: { counts: { hits: 0, misses: 0 } },
     floor: { ...floor, evaluate: () => ({ effect: 'deny', allow: [], deny: [] }) },
     admission: { lagMs: () => 0, inFlight: () => 0 },

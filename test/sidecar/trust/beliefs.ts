@@ -94,8 +94,8 @@ export interface Trust {
   state(...issuers: readonly Stated[]): Promise<Installed>
 }
 
-export function openTrust(): Trust {
-  const store = createTrustStore()
+export function openTrust(swapped?: Parameters<typeof createTrustStore>[1]): Trust {
+  const store = createTrustStore(undefined, swapped)
   const install = createInstall(store, preparePolicy)
   let generation = 0
   return {
