@@ -12,7 +12,7 @@ import type { Snapshot } from '../../../sidecar/trust/snapshot.ts'
 import { AT_S } from '../../attacks/arena.ts'
 import { openSteps } from '../../attacks/steps.ts'
 import { type Alg, relabelled, signingKey } from '../../fixtures/keys.ts'
-import { forge } from '../../fixtures/tokens.ts'
+import { forge, ISSUER } from '../../fixtures/tokens.ts'
 
 const KEY = signingKey('ES256', 'shadow')
 
@@ -24,6 +24,7 @@ interface Watched {
   readonly size: () => { readonly entries: number; readonly refusals: number }
   /** Lets the samples that wait be verified. */
   readonly settle: () => Promise<void>
+  readonly pauses: () => number
 }
 
 interface Plan {
@@ -32,9 +33,10 @@ interface Plan {
   readonly limits?: { readonly entries: number; readonly bytes: number }
   /** What the shadow is told in place of the truth. */
   readonly lie?: (proof: Proof, inquiry: Inquiry) => readonly [Inquiry, Proof]
+  readonly pause?: () => Promise<void>
 }
 
-async function openWatched({ alg = 'ES256', chance = 0, lie, limits }: Plan = {}): Promise<Watched> {
+async function openWatched({ alg = 'ES256', chance = 0, lie, limits, pause }: Plan = {}): Promise<Watched> {
   const key = alg === 'ES256' ? KEY : signingKey(alg, 'shadow')
   const algorithm = alg === 'EdDSA' ? 'Ed25519' : alg
   const { trust } = await openSteps({ issuers: [{ keys: [key], algorithms: [algorithm] }] })
@@ -54,7 +56,10 @@ async function openWatched({ alg = 'ES256', chance = 0, lie, limits }: Plan = {}
   let pauses = 0
   const shadow = createShadow({
     random: () => chance,
-    sleep: async () => void pauses++,
+    sleep: async () => {
+      pauses++
+      await pause?.()
+    },
     lifetime: new AbortController().signal,
     diverged: (issuer) => {
       diverged.push(issuer)
@@ -78,8 +83,8 @@ async function openWatched({ alg = 'ES256', chance = 0, lie, limits }: Plan = {}
     },
     settle: async () => {
       for (let turn = 0; turn < 20; turn++) await new Promise((done) => setTimeout(done, 5))
-      expect(pauses).toBeGreaterThanOrEqual(0)
     },
+    pauses: () => pauses,
   }
 }
 
@@ -161,6 +166,26 @@ describe('NC-7: a divergence flushes what is remembered and turns it off for goo
     expect(watched.size()).toMatchObject({ entries: 0, refusals: 0 })
     expect(watched.seen).toEqual(before)
   })
+})
+
+test('those that wait are all verified after one pause', async () => {
+  const held = Promise.withResolvers<void>()
+  const hits = 5
+  let told = 0
+  const watched = await openWatched({
+    pause: () => held.promise,
+    // The last one is a lie.
+    lie: (proof, inquiry) => [
+      inquiry,
+      ++told < hits ? proof : { ...proof, jwt: { ...proof.jwt, claimsJson: '{}' } },
+    ],
+  })
+  const token = forge({ key: KEY, at: AT_S })
+  for (let count = 0; count <= hits; count++) expect(await watched.ask(token)).toBe('verified')
+  expect(watched.diverged).toEqual([])
+  held.resolve()
+  await watched.settle()
+  expect([watched.diverged, watched.pauses()]).toEqual([[ISSUER], 1])
 })
 
 test('one of a hundred: chance decides, and no more wait than may', async () => {
