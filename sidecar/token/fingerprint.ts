@@ -1,10 +1,7 @@
 import { hash } from 'node:crypto'
 import { MAX_TOKEN_BYTES } from './jwt.ts'
 
-/**
- * Names a token by all of its bytes: a salted SHA-256, so that a dump of memory holds no reusable hash. `undefined` for
- * whatever is no compact JWS in its one canonical spelling: other spellings of a token never reach a memory of tokens.
- */
+/** Names a token by all of its bytes: a salted SHA-256, so that a dump of memory holds no reusable hash. `undefined`: too long for a token. */
 export type Fingerprint = (token: Buffer) => string | undefined
 
 /** `salt` is 32 random bytes of this process. */
@@ -12,7 +9,7 @@ export function createFingerprint(salt: Uint8Array): Fingerprint {
   const scratch = Buffer.alloc(salt.length + MAX_TOKEN_BYTES)
   scratch.set(salt)
   return (token) => {
-    if (!isCanonical(token)) return undefined
+    if (token.length > MAX_TOKEN_BYTES) return undefined
     scratch.set(token, salt.length)
     return hash('sha256', scratch.subarray(0, salt.length + token.length), 'binary')
   }
@@ -21,9 +18,11 @@ export function createFingerprint(salt: Uint8Array): Fingerprint {
 const DOT = 0x2e
 const VALUES = valuesOf('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_')
 
-// RFC 7515 section 7.1 and RFC 4648 section 3.5: three segments of base64url whose unused last bits are zero.
-function isCanonical(token: Buffer): boolean {
-  if (token.length > MAX_TOKEN_BYTES) return false
+/**
+ * Whether these bytes are a compact JWS in its one canonical spelling (RFC 7515 section 7.1): three segments of base64url whose unused
+ * last bits are zero (RFC 4648 section 3.5). Other spellings of a token never enter a memory of tokens.
+ */
+export function isCanonical(token: Buffer): boolean {
   let segments = 1
   let length = 0
   let last = 0

@@ -3,8 +3,8 @@ import type { Moment } from '../request.ts'
 import type { Snapshot } from '../trust/snapshot.ts'
 import { type CacheLimits, createTokenCache } from './cache.ts'
 import type { ProfileName } from './evidence.ts'
-import { createFingerprint } from './fingerprint.ts'
-import { createNegativeCache, refusalOf } from './negative.ts'
+import { createFingerprint, isCanonical } from './fingerprint.ts'
+import { type Basis, createNegativeCache, refusalOf } from './negative.ts'
 import { forgetful, type Inquiry, type Proof, type Prove, type ProveInFull, type Proven } from './verify.ts'
 
 /** How a lookup ended. `recheck_failed`: known, and refused by what is checked each time. */
@@ -40,6 +40,39 @@ export function rememberTokens(proveInFull: ProveInFull, needs: MemoryNeeds): Re
   let on = needs.limits.entries > 0 && needs.limits.bytes > 0
   const { counted } = needs
 
+  const refuse = ({ trust, at }: Inquiry, basis: Basis, denial: Denial): Denial => {
+    if (on) refusals.admit(basis, denial, at, earliestEnd(trust, at))
+    return denial
+  }
+  const inFull = <Name extends ProfileName>(
+    inquiry: Inquiry<Name>,
+    basis: Basis,
+  ): Proven<Name> | Promise<Proven<Name>> => {
+    counted('miss')
+    const learn = (proof: Proof<Name> | Denial): Proven<Name> => {
+      if (denied(proof)) return refuse(inquiry, basis, proof)
+      if (on) cache.admit(basis.fingerprint, proof.jwt, proof.key, inquiry.at)
+      return proof.token
+    }
+    const proof = proveInFull(inquiry)
+    return proof instanceof Promise ? proof.then(learn) : learn(proof)
+  }
+  const confirm = <Name extends ProfileName>(
+    inquiry: Inquiry<Name>,
+    basis: Basis,
+    proof: Proof<Name> | Denial,
+  ): Proven<Name> | Promise<Proven<Name>> => {
+    if (!denied(proof)) {
+      counted('hit')
+      needs.hit(inquiry, proof)
+      return proof.token
+    }
+    cache.forget(basis.fingerprint)
+    // Another key has this name now, and it has not seen these bytes.
+    if (proof.reason === 'sig_invalid') return inFull(inquiry, basis)
+    counted('recheck_failed')
+    return refuse(inquiry, basis, proof)
+  }
   const again = <Name extends ProfileName>(
     inquiry: Inquiry<Name>,
     name: string,
@@ -51,37 +84,14 @@ export function rememberTokens(proveInFull: ProveInFull, needs: MemoryNeeds): Re
       counted('negative_hit')
       return refusalOf(refusal)
     }
-    const refuse = (denial: Denial): Denial => {
-      if (on) refusals.admit(basis, denial, at, earliestEnd(trust, at))
-      return denial
-    }
-    const learn = (proof: Proof<Name> | Denial): Proven<Name> => {
-      if (denied(proof)) return refuse(proof)
-      if (on) cache.admit(name, proof.jwt, proof.key, at)
-      return proof.token
-    }
-    const inFull = () => {
-      counted('miss')
-      const proof = proveInFull(inquiry)
-      return proof instanceof Promise ? proof.then(learn) : learn(proof)
-    }
     const known = cache.get(name, at)
-    if (!known) return inFull()
+    // Asked only of what is not known: nothing else was ever let in under its name.
+    if (!known) return isCanonical(inquiry.token) ? inFull(inquiry, basis) : anew(inquiry)
 
-    const confirm = (proof: Proof<Name> | Denial): Proven<Name> | Promise<Proven<Name>> => {
-      if (!denied(proof)) {
-        counted('hit')
-        needs.hit(inquiry, proof)
-        return proof.token
-      }
-      cache.forget(name)
-      // Another key has this name now, and it has not seen these bytes.
-      if (proof.reason === 'sig_invalid') return inFull()
-      counted('recheck_failed')
-      return refuse(proof)
-    }
     const proof = proveInFull(inquiry, known)
-    return proof instanceof Promise ? proof.then(confirm) : confirm(proof)
+    return proof instanceof Promise
+      ? proof.then((late) => confirm(inquiry, basis, late))
+      : confirm(inquiry, basis, proof)
   }
   return {
     prove: (inquiry) => {
