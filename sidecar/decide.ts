@@ -77,9 +77,10 @@ export function createDecide(steps: Steps): Decide {
       }
       if (denied(established)) return conclude(established)
 
-      const { trust, bound, admitted, epoch } = established
+      const { trust, looked, bound, admitted, epoch } = established
       const decision = doubt(trust, request.action, at) ?? steps.judge(admitted, request, trust, at)
-      const late = fallen(bound, trust, at, epoch) ?? doubt(trust, request.action, at) ?? ended(bound, at)
+      const late =
+        fallen(bound, trust, at, epoch) ?? doubt(trust, request.action, at) ?? ended(bound, looked, at)
       // A caller that has given up is never told yes.
       const gone = caller.gone()
       return conclude(gone ? deny(gone) : (late ?? decision))
@@ -116,6 +117,8 @@ const NOTHING_YET: Progress = Object.freeze({
 /** Who asks, and with what: all that must be known before a rule is asked. */
 interface Established {
   readonly trust: Snapshot
+  /** When it was looked at. */
+  readonly looked: Moment
   readonly bound: BoundToken
   /** Of the revocations that `standing` looked at. */
   readonly epoch: number
@@ -161,7 +164,7 @@ function createEstablish(steps: Steps) {
     const spent = spending instanceof Promise ? await spending : spending
     if (denied(spent)) return deny(caller.gone() ?? spent.reason)
     progress.spent = true
-    return { trust, bound, epoch, admitted: spent }
+    return { trust, looked: at, bound, epoch, admitted: spent }
   }
 }
 
@@ -214,9 +217,10 @@ function createSecondLook(steps: Steps) {
       const still = steps.standing(bound, trust, at)
       return denied(still) ? still : undefined
     },
-    /** Whether its time has run out meanwhile. */
-    ended({ token }: BoundToken, at: Moment): Denial | undefined {
-      return hasEnded(token.claims, token.issuer, Math.floor(at / 1000)) ? deny('expired') : undefined
+    /** Whether its time has run out since it was looked at. */
+    ended({ token }: BoundToken, looked: Moment, at: Moment): Denial | undefined {
+      const over = at > looked && hasEnded(token.claims, token.issuer, Math.floor(at / 1000))
+      return over ? deny('expired') : undefined
     },
   }
 }
