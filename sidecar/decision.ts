@@ -21,8 +21,29 @@ export interface Denial {
   readonly reason: Reason
   readonly hidden: boolean
   readonly ruleIds: readonly string[]
+  /** For `step_up_required` only: what would do, where the rules say so. */
+  readonly stepUp?: StepUp | undefined
   /** For `request_invalid` only: which field of the question is wrong and what to do. Never carries its value. */
   readonly detail: string
+}
+
+/** How a user would have to have authenticated (RFC 9470 section 3). */
+export interface StepUp {
+  /** The one liked best first; empty for any. */
+  readonly acrValues: readonly string[]
+  /** Seconds; 0 for any. */
+  readonly maxAuthAgeS: number
+}
+
+/** What does for both. Where no context does, the first one's: the caller comes back, and hears of the other then. */
+export function bothOf(one: StepUp, other: StepUp): StepUp {
+  const common = one.acrValues.filter((acr) => other.acrValues.includes(acr))
+  const either = one.acrValues.length > 0 ? one.acrValues : other.acrValues
+  const ages = [one.maxAuthAgeS, other.maxAuthAgeS].filter((age) => age > 0)
+  return {
+    acrValues: common.length > 0 ? common : either,
+    maxAuthAgeS: ages.length > 0 ? Math.min(...ages) : 0,
+  }
 }
 
 /** A finished decision, as the log and the metrics are told of it. */
@@ -178,8 +199,13 @@ export function deny(reason: Reason): Denial {
 }
 
 /** A denial by named policy rules. */
-export function denyByRules(reason: Reason, ruleIds: readonly string[], hidden: boolean): Denial {
-  return { kind: 'deny', reason, hidden, ruleIds, detail: '' }
+export function denyByRules(
+  reason: Reason,
+  ruleIds: readonly string[],
+  hidden: boolean,
+  stepUp?: StepUp,
+): Denial {
+  return { kind: 'deny', reason, hidden, ruleIds, stepUp, detail: '' }
 }
 
 /** A denial because the question itself breaks the contract. `detail` names the field and the remedy, never the value. */

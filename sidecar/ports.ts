@@ -8,7 +8,7 @@ import type {
   Revocations,
   Snapshot,
 } from '../contracts/gen/portcullis/feed/v1/feed.ts'
-import type { Reason } from './decision.ts'
+import type { Reason, StepUp } from './decision.ts'
 import type { Moment } from './request.ts'
 
 /** Wall clock, milliseconds since the epoch. */
@@ -52,6 +52,8 @@ export interface DenyRule {
   readonly rule: string
   readonly reason: PolicyReason
   readonly hide: boolean
+  /** Of `step_up_required`: what would do, where the rule says so. */
+  readonly stepUp?: StepUp
 }
 /** Reasons a policy may give. Order is precedence: a foreign tenant learns nothing else (RFC 9110 section 15.5.4). */
 export const POLICY_REASONS = [

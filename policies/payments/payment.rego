@@ -35,7 +35,7 @@ deny contains {"rule": "payment.consent", "reason": "rar_mismatch"} if {
 	not consented
 }
 
-deny contains {"rule": "payment.step_up", "reason": "step_up_required"} if {
+deny contains {"rule": "payment.step_up", "reason": "step_up_required", "step_up": stronger} if {
 	input.action == "payment:create"
 	not small
 	not strongly_authenticated
@@ -73,8 +73,13 @@ small if rar.within(input.resource.request.amount, data.settings.step_up_above)
 
 strongly_authenticated if {
 	step_up.reached(data.settings.strong)
-	step_up.recent(300)
+	step_up.recent(recent)
 }
+
+# What would do, for the caller (RFC 9470 section 3).
+stronger := {"acr_values": data.settings.strong, "max_age": recent}
+
+recent := 300
 
 own if {
 	input.resource.stored.type == "account"

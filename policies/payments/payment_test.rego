@@ -28,7 +28,10 @@ strong := {"acr": "urn:example:gold", "auth_time": 800}
 
 consent := {"rule": "payment.consent", "reason": "rar_mismatch"}
 
-stronger := {"rule": "payment.step_up", "reason": "step_up_required"}
+stronger := {
+	"rule": "payment.step_up", "reason": "step_up_required",
+	"step_up": {"acr_values": ["urn:example:gold"], "max_age": 300},
+}
 
 says(asked, allow, deny) if {
 	app.allow == allow with input as asked with data.settings as settings

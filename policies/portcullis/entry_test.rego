@@ -36,6 +36,39 @@ test_an_object_may_name_each_reason_of_an_application if {
 	}
 }
 
+test_a_step_up_says_what_would_do if {
+	said := [
+		[{}, {"acr_values": [], "max_age": 0}],
+		[{"acr_values": ["gold", "silver"]}, {"acr_values": ["gold", "silver"], "max_age": 0}],
+		[{"max_age": 1}, {"acr_values": [], "max_age": 1}],
+		[{"acr_values": ["gold"], "max_age": 31622400}, {"acr_values": ["gold"], "max_age": 31622400}],
+	]
+	every pair in said {
+		want := denied(set(), {{"rule": "r", "reason": "step_up_required", "hide": false, "step_up": pair[1]}})
+		entry.verdict == want with data.app.deny as {{"rule": "r", "reason": "step_up_required", "step_up": pair[0]}}
+	}
+}
+
+test_a_step_up_that_is_malformed_still_denies if {
+	wrong := [
+		null, "gold", ["gold"], {"acr": "gold"}, {"acr_values": "gold"}, {"acr_values": {"gold"}}, {"acr_values": [1]},
+		{"acr_values": numbers.range(1, 17)}, {"acr_values": [x | some n in numbers.range(1, 17); x := sprintf("%d", [n])]},
+		{"max_age": 0}, {"max_age": 1.5}, {"max_age": "1"}, {"max_age": 31622401}, {"max_age": 1, "more": 1},
+	]
+	every step_up in wrong {
+		entry.verdict == denied(set(), {malformed}) with data.app.deny as {{
+			"rule": "r",
+			"reason": "step_up_required",
+			"step_up": step_up,
+		}}
+	}
+	entry.verdict == denied(set(), {malformed}) with data.app.deny as {{
+		"rule": "r",
+		"reason": "not_owner",
+		"step_up": {"max_age": 1},
+	}}
+}
+
 test_hide_hides_unless_it_is_false if {
 	every hide in [true, "yes", 1, null] {
 		want := denied(set(), {{"rule": "r", "reason": "not_owner", "hide": true}})

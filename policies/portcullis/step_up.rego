@@ -2,8 +2,8 @@
 # title: Step-up authentication
 # description: >-
 #   How, and when, the user authenticated (RFC 9068 section 2.2.1). A rule that wants more says so with the reason
-#   step_up_required; the caller is then told to come back stronger (RFC 9470). What a whole route wants is better said in
-#   AccessPolicy, whose challenge names the acr values.
+#   step_up_required, and may say with "step_up" what would do; the caller is then told to come back stronger (RFC 9470). What
+#   a whole route wants is better said in AccessPolicy.
 package portcullis.step_up
 
 # METADATA

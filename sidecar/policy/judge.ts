@@ -1,4 +1,4 @@
-import { type Allowance, type Decision, type Denial, denied, denyByRules } from '../decision.ts'
+import { type Allowance, bothOf, type Decision, type Denial, denied, denyByRules } from '../decision.ts'
 import { Fault, type OptionalMember, POLICY_REASONS, type PolicyModule, type Verdict } from '../ports.ts'
 import type { Principal } from '../principal.ts'
 import type { CheckRequest, Moment, StoredFacts } from '../request.ts'
@@ -53,11 +53,9 @@ class Permission implements Allowance {
 function refusal(deny: Verdict['deny']): Denial {
   const reason = POLICY_REASONS.find((one) => deny.some((rule) => rule.reason === one)) ?? 'policy_denied'
   const ruleIds = deny.map(({ rule }) => rule)
-  return denyByRules(
-    reason,
-    ruleIds,
-    deny.some(({ hide }) => hide),
-  )
+  const hidden = deny.some(({ hide }) => hide)
+  const [first, ...others] = reason === 'step_up_required' ? deny.flatMap(({ stepUp }) => stepUp ?? []) : []
+  return denyByRules(reason, ruleIds, hidden, first && others.reduce(bothOf, first))
 }
 
 const REMEMBERED = 1024

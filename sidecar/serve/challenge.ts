@@ -1,5 +1,5 @@
 import { ALGORITHMS } from '../../contracts/jwks.ts'
-import { type Denial, MEANING, type Meaning, statusOf } from '../decision.ts'
+import { bothOf, type Denial, MEANING, type Meaning, type StepUp, statusOf } from '../decision.ts'
 
 /** What a caller may see of a denial: one wording a status, so that it tells nothing more than the status does. */
 export interface Face {
@@ -28,15 +28,8 @@ export interface Asker {
   /** Whether proofs can be checked here. */
   readonly takesProofs?: boolean
   readonly nonce?: string | undefined
-  /** How the user would have to have authenticated for this action. */
+  /** How the user would have to have authenticated for this action, as its route asks. */
   readonly stepUp?: StepUp | undefined
-}
-
-export interface StepUp {
-  /** The one liked best first. */
-  readonly acrValues: readonly string[]
-  /** Seconds; 0 for any. */
-  readonly maxAuthAgeS: number
 }
 
 /**
@@ -68,7 +61,8 @@ function headersFor(denial: Denial, { status, action, asker }: Refused): Face['h
   const ofProof = error === 'invalid_dpop_proof' || error === 'use_dpop_nonce'
   const scheme = ofProof ? 'dpop' : (asker.scheme ?? 'bearer')
   const scope = error === 'insufficient_scope' ? `scope="${action}"` : ''
-  const stepUp = error === 'insufficient_user_authentication' ? stepUpParameters(asker.stepUp) : []
+  const stepUp =
+    error === 'insufficient_user_authentication' ? stepUpParameters(denial.stepUp, asker.stepUp) : []
   const code = error === undefined ? '' : `error="${error}"`
   const algorithms = asker.takesProofs ? PROOF_ALGORITHMS : ''
   const nonce = error === 'use_dpop_nonce' && asker.nonce !== undefined ? [nonceLine(asker.nonce)] : []
@@ -78,8 +72,9 @@ function headersFor(denial: Denial, { status, action, asker }: Refused): Face['h
   return [challenge('Bearer', code, scope, ...stepUp), ...other]
 }
 
-// Where a rule and not the route asks for it, there is nothing to say but that it is needed.
-function stepUpParameters(stepUp: StepUp | undefined): readonly string[] {
+// The route asks for the rest of it as well, or the caller would come back in vain. Where neither says what, only that it is needed.
+function stepUpParameters(rules: StepUp | undefined, route: StepUp | undefined): readonly string[] {
+  const stepUp = rules && route ? bothOf(rules, route) : (rules ?? route)
   if (!stepUp) return []
   const { acrValues, maxAuthAgeS } = stepUp
   return [

@@ -1,8 +1,12 @@
 // The worked example of tokens in depth, on the whole road: real tokens, real WebAssembly, and what the caller is told.
 import { describe, expect, test } from 'vitest'
+import { ClientKind } from '../../../contracts/gen/portcullis/feed/v1/feed.ts'
 import { denied, statusOf } from '../../../sidecar/decision.ts'
 import { faceOf } from '../../../sidecar/serve/challenge.ts'
+import { AT_S } from '../../attacks/arena.ts'
+import { BOUND, openDpopArena } from '../../attacks/dpop-arena.ts'
 import { openPipeline, POLICY } from '../../fixtures/pipeline.ts'
+import { BASE_URL } from '../../fixtures/proofs.ts'
 import { type Asked, question } from '../../fixtures/question.ts'
 import { forge, ISSUER, type Members } from '../../fixtures/tokens.ts'
 import { KEY, NOW_S } from '../token/desk.ts'
@@ -109,6 +113,32 @@ describe('A6: a rule asks for more than the route', () => {
     [{ acr: 'urn:example:gold', auth_time: NOW_S - 300 }, amount('100.01'), []],
   ])('%j', async (claims, request, want) => {
     expect(await rules(claims, request)).toEqual(want)
+  })
+
+  test('A6: the challenge says which authentication would do for the rule, and for the route with it', async () => {
+    const requirements = {
+      ...{ senderConstraints: [], introspect: false, sharedReplay: false, acrValues: [] },
+      ...{ maxAuthAgeS: 120, maxTokenAgeS: 0, clientKind: ClientKind.CLIENT_KIND_UNSPECIFIED },
+    }
+    const arena = await openDpopArena({
+      policy: POLICY.payments,
+      tokens: { externalBaseUrl: BASE_URL, requirements },
+    })
+    const claims = { scope: 'payment:create', authorization_details: [CONSENT], client_id: 'bank' }
+    const asked = { ...BOUND.claims, ...claims, acr: 'urn:example:silver', auth_time: AT_S }
+    const { decision, trust } = await arena.ask({
+      token: { claims: asked },
+      action: 'payment:create',
+      stored: { type: 'account', id: '12345', tenant: 'acme', owner: 'alice' },
+      request: { amount: '100.01', currency: 'USD' },
+    })
+    if (!denied(decision)) throw new Error('silver moved money')
+    const stepUp = trust?.tokens.requirements('payment:create')
+    const { status, headers } = faceOf(decision, 'payment:create', { scheme: 'dpop', stepUp })
+    expect([status, headers[0]?.value]).toEqual([
+      401,
+      'DPoP error="insufficient_user_authentication", acr_values="urn:example:gold", max_age="120"',
+    ])
   })
 
   test('A7: what stands in the way besides is told first: stepping up would not help', async () => {

@@ -29,11 +29,45 @@ test.each(POLICY_REASONS)('%s is a reason that a policy may give', (reason) => {
   expect(read(wrap({ ...DENY, deny: [{ ...RULE, reason }] }))).toMatchObject({ deny: [{ reason }] })
 })
 
+const rules = (count: number) => Array.from({ length: count }, (_, index) => `r${index}`)
+const STEP_UP = { ...RULE, reason: 'step_up_required' }
+const stepUp = (step_up: unknown, change: object = {}) =>
+  wrap({ ...DENY, deny: [{ ...STEP_UP, step_up, ...change }] })
+
+test.each([
+  [{ acr_values: [], max_age: 0 }],
+  [{ acr_values: ['urn:example:gold', '!~'], max_age: 300 }],
+  [{ acr_values: Array.from({ length: 16 }, (_, at) => `${at}`.padEnd(256, 'x')), max_age: 31_622_400 }],
+])('a step-up may say what would do: %j', (said) => {
+  const { acr_values: acrValues, max_age: maxAuthAgeS } = said
+  expect(read(stepUp(said))).toEqual({ ...DENY, deny: [{ ...STEP_UP, stepUp: { acrValues, maxAuthAgeS } }] })
+})
+
+test.each<readonly [what: string, text: string]>([
+  ['nothing', stepUp(null)],
+  ['a text', stepUp('gold')],
+  ['half of it', stepUp({ acr_values: ['gold'] })],
+  ['one member more', stepUp({ acr_values: [], max_age: 0, more: 1 })],
+  ['a context that is a number', stepUp({ acr_values: [1], max_age: 0 })],
+  ['an empty context', stepUp({ acr_values: [''], max_age: 0 })],
+  ['a context that ends the quotes', stepUp({ acr_values: ['gold", error="'], max_age: 0 })],
+  ['a context with a backslash', stepUp({ acr_values: ['\\'], max_age: 0 })],
+  ['a context with a blank', stepUp({ acr_values: ['a b'], max_age: 0 })],
+  ['a context with a line break', stepUp({ acr_values: ['a\r\nset-cookie: a'], max_age: 0 })],
+  ['a context of 257 characters', stepUp({ acr_values: ['a'.repeat(257)], max_age: 0 })],
+  ['17 contexts', stepUp({ acr_values: rules(17), max_age: 0 })],
+  ['an age that is a text', stepUp({ acr_values: [], max_age: '1' })],
+  ['an age below nothing', stepUp({ acr_values: [], max_age: -1 })],
+  ['a part of a second', stepUp({ acr_values: [], max_age: 1.5 })],
+  ['more than a year', stepUp({ acr_values: [], max_age: 31_622_401 })],
+  ['another reason', stepUp({ acr_values: [], max_age: 0 }, { reason: 'not_owner' })],
+])('a step-up that says %s is a fault', (_what, text) => {
+  expect(read(text)).toBe('policy_fault')
+})
+
 test('an empty result set is an undefined verdict', () => {
   expect(read('[]')).toBe('policy_undefined')
 })
-
-const rules = (count: number) => Array.from({ length: count }, (_, index) => `r${index}`)
 
 test.each<readonly [what: string, text: string]>([
   ['no JSON', 'allow'],

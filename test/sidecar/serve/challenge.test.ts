@@ -1,7 +1,8 @@
 // One face a status: whoever is refused learns the status and what RFC 6750 makes us say, and nothing else.
 import { describe, expect, test } from 'vitest'
+import type { StepUp } from '../../../sidecar/decision.ts'
 import { deny, denyByRules, denyRequest, MEANING, type Reason, statusOf } from '../../../sidecar/decision.ts'
-import { faceOf, type StepUp } from '../../../sidecar/serve/challenge.ts'
+import { faceOf } from '../../../sidecar/serve/challenge.ts'
 
 const REASONS = Object.keys(MEANING) as Reason[]
 const challenge = (value: string) => [{ name: 'www-authenticate', value }]
@@ -97,6 +98,48 @@ describe('A6: the challenge of a step-up says what would do (RFC 9470 section 3)
     const code = 'error="insufficient_user_authentication"'
     expect(told(stepUp)).toEqual(challenge(`Bearer ${code}${parameters}`))
     expect(told(stepUp, 'dpop')).toEqual(challenge(`DPoP ${code}${parameters}`))
+  })
+
+  test.each<readonly [what: string, rule: StepUp, route: StepUp | undefined, parameters: string]>([
+    [
+      'the rule alone',
+      { acrValues: ['gold'], maxAuthAgeS: 60 },
+      undefined,
+      ', acr_values="gold", max_age="60"',
+    ],
+    [
+      'each a part',
+      { acrValues: ['gold'], maxAuthAgeS: 0 },
+      { acrValues: [], maxAuthAgeS: 9 },
+      ', acr_values="gold", max_age="9"',
+    ],
+    [
+      'the stricter of two',
+      { acrValues: ['gold'], maxAuthAgeS: 60 },
+      { acrValues: ['silver', 'gold'], maxAuthAgeS: 300 },
+      ', acr_values="gold", max_age="60"',
+    ],
+    [
+      'what both take',
+      { acrValues: ['a', 'b', 'c'], maxAuthAgeS: 0 },
+      { acrValues: ['c', 'b'], maxAuthAgeS: 0 },
+      ', acr_values="b c"',
+    ],
+    [
+      'nothing that both take',
+      { acrValues: ['gold'], maxAuthAgeS: 0 },
+      { acrValues: ['silver'], maxAuthAgeS: 0 },
+      ', acr_values="gold"',
+    ],
+    [
+      'nothing of the rule',
+      { acrValues: [], maxAuthAgeS: 0 },
+      { acrValues: ['silver'], maxAuthAgeS: 5 },
+      ', acr_values="silver", max_age="5"',
+    ],
+  ])('of a rule and of its route: %s', (_what, rule, route, parameters) => {
+    const { headers } = faceOf(denyByRules('step_up_required', ['r'], false, rule), 'pay', { stepUp: route })
+    expect(headers).toEqual(challenge(`Bearer error="insufficient_user_authentication"${parameters}`))
   })
 
   test('no other refusal says how to authenticate', () => {
