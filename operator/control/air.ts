@@ -54,7 +54,7 @@ export async function openAir(
   const presences = stack.use(
     await openPresences(transport, { namespace: config.namespace, prefix: PRESENCE }, ports),
   )
-  const vouching = createVouching(views, ports.monotonic)
+  const vouching = createVouching(views, ground.logs.limits, ports.monotonic)
   const fetchKeys: RefreshKeys = (key, _kid, one) =>
     desk.keys?.refresh(key, one) ?? Promise.resolve({ fetched: false, sha256: '' })
   const link = stack.use(

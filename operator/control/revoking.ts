@@ -13,7 +13,7 @@ import {
   type RevocationLog,
   worthCompacting,
 } from '../state/revocation-log.ts'
-import { changesFor, overShare } from '../state/revocation-made.ts'
+import { changesFor, overRecalled, overShare } from '../state/revocation-made.ts'
 import type { View, Views } from './view.ts'
 
 /** Keeps the revocation log equal to what the objects say. Only for the leader, whose writes are fenced. */
@@ -90,7 +90,8 @@ export function createRevoking({ logs, views, random, kindExists, stands }: Revo
       const { log } = views.current()
       if (typeof log === 'string') return `the revocation log cannot be read: ${log}`
       const merged = merge(log, [{ head, entries }], logs.limits)
-      return merged.ok ? logs.store(merged.log, signal) : merged.why
+      if (!merged.ok) return merged.why
+      return overRecalled(log, merged.log, logs.limits) ?? logs.store(merged.log, signal)
     },
   }
 }

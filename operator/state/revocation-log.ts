@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { partsOfId } from '../../contracts/fingerprint.ts'
 import { Revocation, type Revocations } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
+import { heldBy, keepHeld, overfull, type Room, roomOf, sizeOf, tally } from './revocation-rooms.ts'
 
 /**
  * Deny facts in the order in which they came into force: an append-only log, told to sidecars by position. Everything here is pure;
@@ -46,9 +47,10 @@ export type Change =
   | { readonly op: 'add'; readonly entry: Revocation; readonly recalled: boolean }
   | { readonly op: 'remove'; readonly id: string }
 
+/** Of what is in force; of what was recalled apart from the rest. */
 export interface LogLimits {
   readonly entries: number
-  /** Of the entries in force, encoded. */
+  /** Encoded. */
   readonly bytes: number
 }
 
@@ -70,17 +72,21 @@ export type Appended =
   /** Nothing was appended. */
   | { readonly ok: false; readonly why: string }
 
-/** Appends all changes or, when the log would outgrow its limits, none. Removals are always taken. */
+/**
+ * Appends all changes or, when the log would outgrow its limits, none. Removals are always taken, and whatever is in force may change
+ * its room. What was recalled has a room of its own: nobody can vouch for it, and it must keep nothing out that people or machines add.
+ */
 export function append(log: RevocationLog, changes: readonly Change[], limits = LOG_LIMITS): Appended {
   // One record an id: half of a change that was interrupted must never be a removal that nobody meant.
   const once = [...new Map(changes.map((change) => [idOf(change), change])).values()]
   if (once.length === 0) return { ok: true, log }
   const live = new Map(log.live)
-  let bytes = bytesOf(log.live)
+  const held = heldBy(log.live)
+  const grown = new Set<Room>()
   const records = once.map((change, index): Addition | Removal => {
     const sequence = log.head + 1 + index
     const old = live.get(idOf(change))
-    bytes -= old ? sizeOf(old.entry) : 0
+    if (old) tally(held, old, -1)
     if (change.op === 'remove') {
       live.delete(change.id)
       return { op: 'remove', sequence, id: change.id }
@@ -88,47 +94,21 @@ export function append(log: RevocationLog, changes: readonly Change[], limits = 
     const { entry, recalled } = change
     const addition: Addition = { op: 'add', sequence, id: entry.id, entry, recalled }
     live.set(entry.id, addition)
-    bytes += sizeOf(entry)
+    tally(held, addition, 1)
+    const room = roomOf(addition)
+    if (room === 'own' || !old) grown.add(room)
     return addition
   })
-  counted.set(live, bytes)
-  const grows = once.some(({ op }) => op === 'add')
-  const why = grows ? overfull(live, limits) : undefined
-  if (why) return { ok: false, why }
+  keepHeld(live, held)
+  for (const room of grown) {
+    const why = overfull(held[room], room, limits)
+    if (why) return { ok: false, why }
+  }
   const recent = [...log.recent, ...records]
   return { ok: true, log: { ...log, head: log.head + records.length, live, recent } }
 }
 
 const idOf = (change: Change): string => (change.op === 'add' ? change.entry.id : change.id)
-
-function overfull(live: ReadonlyMap<string, Addition>, limits: LogLimits): string | undefined {
-  if (live.size > limits.entries) {
-    return `log is full: ${live.size} entries would be in force, at most ${limits.entries} may; remove or shorten other revocations`
-  }
-  const bytes = bytesOf(live)
-  if (bytes <= limits.bytes) return undefined
-  return `log is full: ${bytes} bytes would be in force, at most ${limits.bytes} may; remove or shorten other revocations`
-}
-
-/** Of what is in force, encoded; counted once, and from then on by what is added and taken away. */
-const counted = new WeakMap<ReadonlyMap<string, Addition>, number>()
-function bytesOf(live: ReadonlyMap<string, Addition>): number {
-  const known = counted.get(live)
-  if (known !== undefined) return known
-  let bytes = 0
-  for (const { entry } of live.values()) bytes += sizeOf(entry)
-  counted.set(live, bytes)
-  return bytes
-}
-
-const sizes = new WeakMap<Revocation, number>()
-function sizeOf(entry: Revocation): number {
-  const known = sizes.get(entry)
-  if (known !== undefined) return known
-  const size = Revocation.encode(entry).finish().length + 4
-  sizes.set(entry, size)
-  return size
-}
 
 /**
  * Leaves a gap after whatever a former leader wrote: a database restored to an older state has forgotten the end of that, and positions

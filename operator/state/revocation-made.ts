@@ -1,6 +1,6 @@
-import { made } from '../../contracts/fingerprint.ts'
+import { made, partsOfId } from '../../contracts/fingerprint.ts'
 import type { Revocation } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
-import { type Change, joinMade, type LogLimits, type RevocationLog } from './revocation-log.ts'
+import { type Addition, type Change, joinMade, type LogLimits, type RevocationLog } from './revocation-log.ts'
 
 /** What machines may have the log hold. */
 export const MADE_LIMITS = {
@@ -34,26 +34,40 @@ export function changesFor(log: RevocationLog, entries: readonly Revocation[]): 
 
 /** Why a namespace may not add these; undefined when it may. Whoever shortens no list cannot fill the log for others. */
 export function overShare(
-  { live }: RevocationLog,
+  log: RevocationLog,
   changes: readonly Change[],
   limits: LogLimits,
 ): string | undefined {
-  const adding = new Map<string, number>()
-  for (const change of changes) {
-    if (change.op !== 'add' || live.has(change.entry.id)) continue
-    const namespace = namespaceOf(change.entry)
-    adding.set(namespace, (adding.get(namespace) ?? 0) + 1)
+  const added = changes.flatMap((change) =>
+    change.op === 'add' && !log.live.has(change.entry.id) ? [change.entry] : [],
+  )
+  return overBy(log.live.values(), added, Math.floor(limits.entries * MADE_LIMITS.share))
+}
+
+/**
+ * Why the machines of a namespace cannot have made all that was recalled for them. Twice the share: between a restore and what was
+ * recalled after it they may have filled theirs anew.
+ */
+export function overRecalled(
+  before: RevocationLog,
+  after: RevocationLog,
+  limits: LogLimits,
+): string | undefined {
+  const added = [...after.live.values()].flatMap(({ id, entry }) => (before.live.has(id) ? [] : [entry]))
+  const made = added.filter(({ id }) => partsOfId(id) !== undefined)
+  return overBy(before.live.values(), made, Math.floor(limits.entries * MADE_LIMITS.share * 2))
+}
+
+function overBy(live: Iterable<Addition>, added: readonly Revocation[], most: number): string | undefined {
+  const counts = new Map<string, number>()
+  for (const entry of added) counts.set(namespaceOf(entry), (counts.get(namespaceOf(entry)) ?? 0) + 1)
+  if (counts.size === 0) return undefined
+  for (const { id, entry } of live) {
+    const count = id.startsWith('m/') ? counts.get(namespaceOf(entry)) : undefined
+    if (count !== undefined) counts.set(namespaceOf(entry), count + 1)
   }
-  if (adding.size === 0) return undefined
-  const held = new Map<string, number>()
-  for (const { id, entry } of live.values()) {
-    if (!id.startsWith('m/')) continue
-    const namespace = namespaceOf(entry)
-    if (adding.has(namespace)) held.set(namespace, (held.get(namespace) ?? 0) + 1)
-  }
-  const most = Math.floor(limits.entries * MADE_LIMITS.share)
-  for (const [namespace, count] of adding) {
-    if ((held.get(namespace) ?? 0) + count > most)
+  for (const [namespace, count] of counts) {
+    if (count > most)
       return `namespace ${namespace} has ${most} entries in the log that machines made, and may have no more; they go when they expire`
   }
   return undefined

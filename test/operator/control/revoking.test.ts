@@ -1,4 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { made } from '../../../contracts/fingerprint.ts'
+import type { Revocation } from '../../../contracts/gen/portcullis/feed/v1/feed.ts'
 import { createNumbering } from '../../../operator/control/numbering.ts'
 import { createRelearning } from '../../../operator/control/relearning.ts'
 import { createRevoking, type KindState } from '../../../operator/control/revoking.ts'
@@ -172,6 +174,47 @@ describe('the revocation log follows the objects', () => {
   })
 })
 
+describe('what one sidecar recalls', () => {
+  const of = (source: string, id: string, subject: Revocation['subject']): Revocation => ({
+    ...{ id, source, issuer: 'https://idp.example', subject },
+    issuedBeforeMs: 0,
+    expiresAtMs: Date.UTC(2030, 0),
+  })
+  const many = (count: number, one: (index: number) => Revocation | undefined) =>
+    Array.from({ length: count }, (_, index) => one(index)).flatMap((entry) => entry ?? [])
+  const junk = (count: number) =>
+    many(count, (index) => of('shop/idp', `junk/${index}`, { $case: 'jti', jti: `${index}` }))
+  const madeIn = (namespace: string, count: number, from = 0) =>
+    many(count, (index) => made(of(`${namespace}/idp`, '', { $case: 'sid', sid: `${from + index}` })))
+
+  test('fills its room, and keeps no Revocation and no logout out', async () => {
+    const mine = revoking()
+    await mine.settle(now(), never)
+    expect(await mine.recall(junk(LOG_LIMITS.entries), 9_000, never)).toBe(true)
+    expect(await mine.recall(junk(LOG_LIMITS.entries + 1), 9_000, never)).toContain('log is full')
+    mirrors.put('Revocation', one)
+    await mine.settle(now(), never)
+    expect(mine.problems().get('shop/one')).toBeUndefined()
+    expect(denied()).toContainEqual(saying('one'))
+    expect(await mine.append(madeIn('shop', 1), now(), never)).toBe('stored')
+  })
+  test('of what machines made, at most twice the share of a namespace', async () => {
+    const mine = revoking()
+    await mine.settle(now(), never)
+    const half = LOG_LIMITS.entries / 2
+    expect(await mine.recall(madeIn('shop', half), 9_000, never)).toBe(true)
+    expect(await mine.recall(madeIn('shop', half), 9_000, never)).toBe(true)
+    expect(await mine.recall(madeIn('shop', 1, half), 9_000, never)).toContain('namespace shop has')
+    expect(await mine.append(madeIn('shop', 1, half), now(), never)).toEqual({
+      full: expect.stringContaining('namespace shop has'),
+    })
+    expect(await mine.append(madeIn('idm', 1), now(), never)).toBe('stored')
+    mirrors.put('Revocation', one)
+    await mine.settle(now(), never)
+    expect(denied()).toContainEqual(saying('one'))
+  })
+})
+
 const segmentAt = (head: number) => ({
   number: 1,
   first: 1,
@@ -259,7 +302,7 @@ describe('while something is forgotten', () => {
 
 describe('vouching', () => {
   test('a Revocation that does not get into the log ends it after three seconds, and its expiry or its entry begins it anew', async () => {
-    const vouching = createVouching(mirrors.views, mirrors.ports.monotonic)
+    const vouching = createVouching(mirrors.views, mirrors.logs.limits, mirrors.ports.monotonic)
     expect(vouching.may(now())).toBe(true)
     mirrors.put('Revocation', one)
     expect(vouching.may(now())).toBe(true)
@@ -275,10 +318,19 @@ describe('vouching', () => {
     expect(vouching.may(now())).toBe(true)
   })
 
+  test('one that the log has no room for is its own fault; how much room there is its store says', async () => {
+    const small = createVouching(mirrors.views, { entries: 0, bytes: 0 }, mirrors.ports.monotonic)
+    const large = createVouching(mirrors.views, LOG_LIMITS, mirrors.ports.monotonic)
+    mirrors.put('Revocation', one)
+    expect([small.may(now()), large.may(now())]).toEqual([true, true])
+    await mirrors.ports.pass(3_100)
+    expect([small.may(now()), large.may(now())]).toEqual([true, false])
+  })
+
   test('nobody vouches for a log that cannot be read', async () => {
     const text = writtenSegment({ ...segmentAt(5), number: 2 }).text
     await mirrors.ledger.write({ name: 'portcullis-revocations-2', kind: 'revocations', text }, never)
-    expect(createVouching(mirrors.views, mirrors.ports.monotonic).may(now())).toBe(false)
+    expect(createVouching(mirrors.views, mirrors.logs.limits, mirrors.ports.monotonic).may(now())).toBe(false)
   })
 })
 

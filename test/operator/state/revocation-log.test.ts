@@ -124,6 +124,52 @@ test.each([
   if (!result.ok) expect(result.why).toMatch(/^log is full: \d+ (entries|bytes) would be in force, at most/)
 })
 
+describe('what was recalled has a room of its own', () => {
+  const limits = { entries: 2, bytes: 10_000 }
+  const recalled = (...ids: readonly string[]): RevocationLog => {
+    const result = merge(EMPTY_LOG, [{ head: 9, entries: ids.map((id) => entry(id)) }], limits)
+    if (!result.ok) throw new Error(result.why)
+    return result.log
+  }
+  const again = (id: string): Change => ({ op: 'add', entry: entry(id), recalled: true })
+
+  test('which, full, keeps nothing out that is added', () => {
+    expect(append(recalled('a', 'b'), [add('c'), add('d')], limits)).toMatchObject({ ok: true })
+    expect(append(recalled('a', 'b'), [add('c'), add('d'), add('e')], limits)).toMatchObject({ ok: false })
+  })
+  test('and which what was added, full, keeps nothing out of', () => {
+    const log = appended(EMPTY_LOG, add('a'), add('b'))
+    const told = [{ head: 9, entries: [entry('c'), entry('d')] }]
+    expect(merge(log, told, limits)).toMatchObject({ ok: true })
+    expect(merge(log, [...told, { head: 9, entries: [entry('e')] }], limits)).toEqual({
+      ok: false,
+      why: 'log is full: 3 entries would be in force of what was recalled, at most 2 may; remove or shorten other revocations',
+    })
+  })
+  test('what is told again by many counts once', () => {
+    expect(merge(recalled('a', 'b'), [{ head: 9, entries: [entry('b'), entry('a')] }], limits)).toMatchObject(
+      { ok: true },
+    )
+  })
+  test('what is in force changes its room, however full that is: what stays denied needs no place', () => {
+    const full = appended(recalled('a', 'b'), add('c'))
+    expect(append(full, [again('c')], limits)).toMatchObject({ ok: true })
+    expect(append(full, [add('a')], limits)).toMatchObject({ ok: true })
+  })
+  test('it is counted rightly whatever is added and taken away', () => {
+    const log = appended(recalled('a', 'b'), remove('a'))
+    expect(append(log, [again('c')], limits)).toMatchObject({ ok: true })
+    expect(append(log, [again('c'), again('d')], limits)).toMatchObject({ ok: false })
+    expect(append(compact(appended(log, add('c')), 0), [add('d')], limits)).toMatchObject({ ok: true })
+  })
+  test('of a large log it takes what people can have written, and leaves sidecars the other half', () => {
+    const most = { entries: 250_000, bytes: 96 * 1024 * 1024 }
+    const many = (count: number) => Array.from({ length: count }, (_, index) => entry(`${index}`))
+    expect(merge(EMPTY_LOG, [{ head: 9, entries: many(50_000) }], most).ok).toBe(true)
+    expect(merge(EMPTY_LOG, [{ head: 9, entries: many(50_001) }], most).ok).toBe(false)
+  })
+})
+
 test('compaction forgets what expired or was removed, keeps the rest and never the head back', () => {
   const log = appended(EMPTY_LOG, add('a', 1_000), add('b', 2_000), add('c'), remove('c'))
   const compacted = compact(log, 1_000 + KEPT_MS)
