@@ -22,6 +22,9 @@ const withoutRedis = notRun(
 
 const patient = { testTimeout: 120_000, hookTimeout: 120_000 }
 
+// They wait more than they compute: three files at a time, after everything that keeps the cores busy.
+const waiting = { maxWorkers: 3, sequence: { groupOrder: 1 } }
+
 export default defineConfig({
   test: {
     environment: 'node',
@@ -42,17 +45,13 @@ export default defineConfig({
       project(
         'cluster',
         ['cluster', 'cluster-node', 'images', 'chart'].map((room) => `test/${room}/**/*.test.ts`),
-        { testTimeout: 180_000, hookTimeout: 1_800_000, fileParallelism: false },
+        { ...waiting, testTimeout: 180_000, hookTimeout: 1_800_000 },
       ),
-      project('e2e', ['test/e2e/**/*.test.ts'], {
-        testTimeout: 300_000,
-        hookTimeout: 1_800_000,
-        fileParallelism: false,
-      }),
+      project('e2e', ['test/e2e/**/*.test.ts'], { ...waiting, testTimeout: 300_000, hookTimeout: 1_800_000 }),
       project('process', ['test/process/**/*.test.ts', 'test/faults/**/*.test.ts'], {
         ...patient,
+        ...waiting,
         exclude: withoutRedis ? REDIS.map((name) => `test/process/${name}.test.ts`) : [],
-        fileParallelism: false,
       }),
     ],
   },
