@@ -215,7 +215,7 @@ function answering(parts: Parts, around: Surroundings): Assembly {
   const checks = createChecks({ ...line, decide, record }, { streamWindow, deadlineMs }, draining)
   const asked = { ...line, current: store.current, prove, svid: identity?.validate, broke }
   const log = logDecisions ? decisions : undefined
-  const verifyToken = createVouching(asked, tokens.telemetry, log, { ...around, deadlineMs })
+  const verifyToken = createVouching(asked, tokens.telemetry, log, { ...around, deadlineMs, ...sharing })
   return {
     feed,
     identity,

@@ -11,6 +11,7 @@ import type { DenyFact, Now, Random, Report, RevokeEverywhere, Sleep } from './p
 import type { TokenTelemetry } from './record/token-metrics.ts'
 import type { CredentialService } from './serve/credentials.ts'
 import { refreshFamiliesService } from './serve/refresh-families.ts'
+import { SINGLE_USE_MS } from './token/single-use.ts'
 import type { Replay } from './trust/replay.ts'
 import { createSharedReplay } from './trust/replay-redis.ts'
 
@@ -27,6 +28,8 @@ export interface SharingNeeds {
 /** What replicas share, or what one keeps for itself where nothing is shared. */
 export interface Sharing {
   readonly replay: Replay | undefined
+  /** Of tokens that are used once. */
+  readonly once: Replay | undefined
   readonly families: FamilyStore
   /** Keeps the connections until the signal aborts. */
   run(signal: AbortSignal): Promise<void>
@@ -42,6 +45,7 @@ export function createSharing(settings: RedisSettings | undefined, needs: Sharin
   if (!settings)
     return {
       replay: undefined,
+      once: undefined,
       families: createFamilyMemory(wall),
       run: async () => undefined,
       missing: () => 0,
@@ -65,8 +69,10 @@ export function createSharing(settings: RedisSettings | undefined, needs: Sharin
     { ...FAMILY_REDIS, keyPrefix, replicas },
   )
   const replay = createSharedReplay(proofs, keyPrefix)
+  const once = createSharedReplay(proofs, keyPrefix, { part: 'once', windowMs: SINGLE_USE_MS })
   return {
     replay,
+    once,
     families,
     run: async (signal) =>
       void (await Promise.all([
@@ -74,6 +80,7 @@ export function createSharing(settings: RedisSettings | undefined, needs: Sharin
         kept.run(signal),
         families.run(signal),
         replay.run(sleep, signal),
+        once.run(sleep, signal),
       ])),
     missing: () => proofs.troubles().length + kept.troubles().length,
   }

@@ -12,6 +12,7 @@ import { createProve } from './token/verify.ts'
 import { createVouch, type VouchSteps } from './token/vouch.ts'
 import type { KeyAges } from './trust/key-ages.ts'
 import type { Keys } from './trust/keys.ts'
+import type { Replay } from './trust/replay.ts'
 
 interface ProverNeeds {
   readonly random: Random
@@ -66,6 +67,8 @@ interface VouchingNeeds {
   readonly wall: Now
   readonly format: FormatTime
   readonly deadlineMs: number
+  /** The memory of all replicas for what is used once, when there is one. */
+  readonly once: Replay | undefined
 }
 
 /** VerifyToken, from the bytes of a call to those of its answer. */
@@ -73,9 +76,9 @@ export function createVouching(
   parts: Omit<VouchSteps, 'once'> & Omit<VerifyTokenNeeds, 'vouch' | 'recordVouched'>,
   telemetry: TokenTelemetry,
   log: LineLog | undefined,
-  { wall, format, deadlineMs }: VouchingNeeds,
+  { wall, format, deadlineMs, once }: VouchingNeeds,
 ): VerifyTokenCall {
-  const vouch = createVouch({ ...parts, once: createSingleUse() })
+  const vouch = createVouch({ ...parts, once: createSingleUse(once) })
   const recordVouched = createVouchRecorder(telemetry, log, wall, format)
   return createVerifyToken({ ...parts, vouch, recordVouched }, deadlineMs)
 }

@@ -17,7 +17,7 @@ export function requirements(description: string) {
       ['Always', 'WhenOpaque'],
     ).default('WhenOpaque'),
     sharedReplay: choice(
-      'Required: a DPoP proof must be unseen by every replica; without Redis such requests are denied (503). Optional: without Redis each replica accepts only proofs with a nonce of its own.',
+      'Required: a DPoP proof must be unseen by every replica, and for token:verify a logout token or client assertion; without Redis such requests are denied (503). Optional: without Redis each replica accepts only proofs with a nonce of its own.',
       ['Required', 'Optional'],
     ).default('Optional'),
     acrValues: set(

@@ -6,7 +6,7 @@ import type { Kind } from '../crd.ts'
 export const SCHEMA_HASHES = {
   TokenIssuer: 'fe1ad423bb5dbec8ca8c99a56057e71b755075d622c5b4af53b402c7ede534b2',
   PolicyBundle: 'db99a84eaa307173f456056908dfddb6e1c5070ea982231c61be5dc1e4d784d2',
-  AccessPolicy: '65f93c3ad458f7c5bcd3bc658dbd09996c4691dd55d9782e3734f9a26a8b877a',
+  AccessPolicy: '5d93219b8872b875f041d4b910e6ac579baec93b51e7c5e15267f1b232dfb2b4',
   Revocation: '7185381f225f6a92b87accca06b51e383109351a3aa43bef05b31a326279f140',
   TrustDomain: 'a40b0dda1270ce9ec07760fa5ab4358f639c376debce236e7e487f52886348a9',
   WorkloadIdentity: '36341a50d863d9de09b0496ca6f6abc1a75fad3b5eb3f54ff4560a8f97bc92ea',

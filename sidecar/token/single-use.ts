@@ -1,33 +1,65 @@
 import { hash } from 'node:crypto'
 import type { Moment } from '../request.ts'
+import { SNAPSHOT_LIMITS } from '../settings.ts'
+import type { Replay, Spent } from '../trust/replay.ts'
 
-/** Tokens that may be used once, by who made them and their `jti`. */
+/** One use of a token, by who made it and its `jti`. */
+export interface Use {
+  readonly issuer: string
+  readonly jti: string
+  /** When it has expired anyway. */
+  readonly until: Moment
+  readonly at: Moment
+  /** Whether it must be known to be unused by every replica. */
+  readonly everywhere: boolean
+}
+
+/** Tokens that may be used once. */
 export interface SingleUse {
-  /**
-   * Uses it up until `until`, when it has expired anyway. `full`: nobody can tell any more, which is a refusal; nothing that could
-   * still come again is ever forgotten.
-   */
-  spend(issuer: string, jti: string, until: Moment, at: Moment): 'fresh' | 'seen' | 'full'
+  /** Uses it up. `unavailable`: nobody can tell any more, which is a refusal; nothing that could still come again is ever forgotten. */
+  spend(use: Use, signal: () => AbortSignal): Spent | Promise<Spent>
 }
 
 /** About a megabyte at worst. */
 export const SINGLE_USE_ENTRIES = 10_000
 
-/** Memory of this process: another replica has its own. */
-export function createSingleUse(entries: number = SINGLE_USE_ENTRIES): SingleUse {
+/** The longest life of a logout token, seconds; that of a client assertion is shorter. */
+export const LOGOUT_S = 600
+/** How far the wall clock may be set back unnoticed, and what is lost by rounding, seconds. */
+const MARGIN_S = 10
+/** The longest that a use may have to be remembered: clocks may differ at both ends of a life. */
+export const SINGLE_USE_MS = (LOGOUT_S + 2 * SNAPSHOT_LIMITS.skewS + 2 * MARGIN_S) * 1000
+
+/**
+ * Remembered by this process, and by all replicas where they have a store between them. While that is lost each replica knows what it has
+ * seen by itself, which will do unless a route demands more: a logout that nobody takes would be worse than one that is taken twice.
+ */
+export function createSingleUse(shared: Replay | undefined, entries: number = SINGLE_USE_ENTRIES): SingleUse {
+  const here = createMemory(entries)
+  return {
+    spend({ issuer, jti, until, at, everywhere }, signal) {
+      if (everywhere && !shared) return 'unavailable'
+      // Of fixed length, whatever either of the two is made of.
+      const key = hash('sha256', `${issuer.length}:${issuer}${jti}`, 'buffer')
+      const own = here(key.toString('base64'), until, at)
+      if (own !== 'fresh' || !shared) return own
+      const settle = (spent: Spent): Spent => (spent === 'unavailable' && !everywhere ? own : spent)
+      const spent = shared.spend(key, Math.ceil(until - at) + MARGIN_S * 1000, signal)
+      return spent instanceof Promise ? spent.then(settle) : settle(spent)
+    },
+  }
+}
+
+function createMemory(entries: number): (name: string, until: Moment, at: Moment) => Spent {
   const used = new Map<string, Moment>()
   const sweep = (at: Moment): void => {
     for (const [name, until] of used) if (until <= at) used.delete(name)
   }
-  return {
-    spend(issuer, jti, until, at) {
-      // Of fixed length, whatever either of the two is made of.
-      const name = hash('sha256', `${issuer.length}:${issuer}${jti}`, 'base64')
-      if ((used.get(name) ?? 0) > at) return 'seen'
-      if (used.size >= entries) sweep(at)
-      if (used.size >= entries) return 'full'
-      used.set(name, until)
-      return 'fresh'
-    },
+  return (name, until, at) => {
+    if ((used.get(name) ?? 0) > at) return 'seen'
+    if (used.size >= entries) sweep(at)
+    if (used.size >= entries) return 'unavailable'
+    used.set(name, until)
+    return 'fresh'
   }
 }

@@ -5,7 +5,7 @@ import { lapsed } from '../trust/lease.ts'
 import type { Snapshot } from '../trust/snapshot.ts'
 import { type Expected, isNumericDate, type ProfileName } from './evidence.ts'
 import { PROFILES } from './profiles.ts'
-import type { SingleUse } from './single-use.ts'
+import { LOGOUT_S, type SingleUse } from './single-use.ts'
 import { tenantOf } from './tenant.ts'
 import type { Prove, ProvenToken } from './verify.ts'
 
@@ -66,7 +66,7 @@ export interface VouchOutcome {
 }
 export type Vouch = (request: VouchRequest, caller: Waiting) => Promise<VouchOutcome>
 
-/** How an AccessPolicy names this question, should its revocation lease differ. */
+/** How an AccessPolicy names this question, should its revocation lease differ, or all replicas have to know what was used once. */
 const ACTION = 'token:verify'
 
 /** Whether a token is what the application takes it for, top to bottom. Whatever breaks on the way, the answer is no. */
@@ -122,7 +122,8 @@ async function vouchFor(request: VouchRequest, setting: Setting): Promise<Vouche
   const vouched = readProven(proven, expected)
   if (denied(vouched)) return vouched
   const refusal = withdrawn(vouched, proven, setting)
-  return refusal ? deny(refusal) : (spent(vouched, proven, setting) ?? vouched)
+  if (refusal || !ONCE.has(tokenKind)) return refusal ? deny(refusal) : vouched
+  return (await spent(vouched, proven, setting)) ?? vouched
 }
 
 function vouchForSvid(token: Buffer, { steps, trust, at }: Setting): Vouched | Denial {
@@ -156,12 +157,10 @@ function readProven(proven: ProvenToken, { clientId }: Expected): Vouched | Deni
     tenant: typeof tenant === 'string' ? '' : tenant.name,
     ...{ claimsJson, kid },
     jti: textOf(claims['jti']),
+    // A logout token without an end of its own is over when the longest one would be.
     expiresAt: isNumericDate(exp) ? exp : Number(iat) + LOGOUT_S,
   }
 }
-
-/** A logout token without an end of its own is over when the longest one would be. */
-const LOGOUT_S = 600
 
 function clientNamed(profile: ProfileName, claims: JsonObject): string {
   if (profile === 'client_assertion') return textOf(claims['sub'])
@@ -188,12 +187,18 @@ function withdrawn(
 const ONCE: ReadonlySet<TokenKind> = new Set(['logout_token', 'client_assertion'])
 
 // Last of all, so that a token that is refused for anything else uses nothing up.
-function spent(who: Vouched, { issuer }: ProvenToken, { steps, at }: Setting): Denial | undefined {
-  if (!ONCE.has(who.tokenKind)) return undefined
-  const until = (who.expiresAt + issuer.skewS + 1) * 1000
-  const use = steps.once.spend(who.issuer, who.jti, until, at)
-  if (use === 'fresh') return undefined
-  return deny(use === 'seen' ? 'revoked_jti' : 'replay_store_unavailable')
+async function spent(who: Vouched, proven: ProvenToken, setting: Setting): Promise<Denial | undefined> {
+  const { steps, trust, at, caller } = setting
+  const { issuer, jti } = who
+  const until = (who.expiresAt + proven.issuer.skewS + 1) * 1000
+  const { sharedReplay: everywhere } = trust.tokens.requirements(ACTION)
+  const use = await steps.once.spend({ issuer, jti, until, at, everywhere }, () => caller.signal())
+  if (use !== 'fresh') return deny(use === 'seen' ? 'revoked_jti' : 'replay_store_unavailable')
+  // What changed while a store was asked cannot be looked at anew, since the token is used up.
+  const now = steps.current(steps.wall())
+  if (!denied(now) && now.generation !== trust.generation) return deny('not_ready')
+  const late = withdrawn(who, proven, setting)
+  return late ? deny(late) : undefined
 }
 
 function payloadOf(token: Buffer): string {

@@ -15,6 +15,13 @@ export interface SharedReplay extends Replay {
   }
 }
 
+export interface ReplayPlan {
+  /** Keeps its keys apart from those of others. */
+  readonly part: 'rp' | 'once'
+  /** The longest that anything is remembered. */
+  readonly windowMs: number
+}
+
 /** Keys that this process knows to be used, so that a flood of one proof costs Redis one question. Two halves of so many. */
 const KNOWN = 8_192
 
@@ -27,9 +34,9 @@ const KNOWN = 8_192
 export function createSharedReplay(
   redis: Redis,
   keyPrefix: string,
-  windowMs: number = REPLAY_LIMITS.ttlMs,
+  { part, windowMs }: ReplayPlan = { part: 'rp', windowMs: REPLAY_LIMITS.ttlMs },
 ): SharedReplay {
-  const continuity = createContinuity(redis, { prefix: `${keyPrefix}:rp`, windowMs })
+  const continuity = createContinuity(redis, { prefix: `${keyPrefix}:${part}`, windowMs })
   const unavailable = new Map<Trouble, number>()
   let known = { young: new Set<string>(), old: new Set<string>() }
   let fresh = 0

@@ -88,7 +88,7 @@ test.each([
         return issuer.keys.byKid.get(kid)?.[0] ?? deny('kid_unknown')
       }),
     ),
-    once: createSingleUse(),
+    once: createSingleUse(undefined),
     svid: undefined,
     broke: (fault) => {
       throw fault

@@ -85,7 +85,7 @@ describe('VerifyToken, when beliefs are replaced while a key is fetched', async 
         if (looks++ < times) believed = change(believed)
         return proveNow(inquiry)
       },
-      once: createSingleUse(),
+      once: createSingleUse(undefined),
       svid: undefined,
       broke: (fault) => {
         throw fault

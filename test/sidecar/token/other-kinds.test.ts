@@ -1,6 +1,5 @@
 // Logout tokens, client assertions, request objects and JWT-SVIDs: one table a rule.
 import { describe, expect, test } from 'vitest'
-import { createSingleUse } from '../../../sidecar/token/single-use.ts'
 import type { KnownRevocations } from '../../../sidecar/trust/revocations.ts'
 import { AT_S } from '../../attacks/arena.ts'
 import { AUDIENCE, CLIENT, ISSUER, type Members } from '../../fixtures/tokens.ts'
@@ -140,16 +139,6 @@ test('L6: what is refused uses its id up for nobody', async () => {
     'typ_mismatch',
   )
   expect(await vouching.verdict('logout_token', mint('logout_token', { jti }))).toBe('verified')
-})
-
-test('L6: a full memory forgets nothing: it refuses', () => {
-  const once = createSingleUse(2)
-  expect(once.spend('i', 'a', 100, 0)).toBe('fresh')
-  expect(once.spend('i', 'b', 50, 0)).toBe('fresh')
-  expect(once.spend('i', 'c', 100, 49)).toBe('full')
-  expect(once.spend('i', 'a', 100, 49)).toBe('seen')
-  expect(once.spend('i', 'c', 100, 50)).toBe('fresh')
-  expect(once.spend('i2', 'a', 100, 100)).toBe('fresh')
 })
 
 test('L7: a subject without a session is told as such', async () => {
