@@ -96,6 +96,7 @@ export async function openAir(
       mayVouch: () => !behind && !relearning.owing() && vouching.may(ports.now()) && !link.fleet.behind(),
       refreshKeys: link.fleet.refreshKeys,
       recalled: relearning.recalled,
+      doubted: relearning.doubted,
       append: link.fleet.append,
       propagated: (seconds) => ports.record.observe('revocation_propagation_seconds', {}, seconds),
     },

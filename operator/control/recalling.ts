@@ -6,7 +6,7 @@ import type { KubePorts, Transport } from '../kube/transport.ts'
 import type { Ledger } from '../ledger/ledger.ts'
 import type { LogStore } from '../ledger/log-store.ts'
 import { Fault } from '../ports.ts'
-import type { Recollection } from '../publish/settings.ts'
+import type { PublisherPorts, Recollection, Unkept } from '../publish/settings.ts'
 import { ROLLED_BACK, TOLD_EVERY_MS } from '../reconcile/rollback.ts'
 import type { ClusterWatch } from './cluster-watch.ts'
 import { createNumbering } from './numbering.ts'
@@ -36,7 +36,7 @@ export const ROLLBACK_MANAGER = 'portcullis-rollback'
  * The fleet remembers what the database has forgotten: merged, stored and published before anything else is served. Any replica may do
  * so, for every write names the version that it replaces. Resolves with why it could not be done.
  */
-export function createRecalling(needs: RecallingNeeds): (what: Recollection) => Promise<string | undefined> {
+export function createRecalling(needs: RecallingNeeds): PublisherPorts['recalled'] {
   const { ledger, views, ports, signal } = needs
   const revoking = createRevoking({
     ...needs,
@@ -53,10 +53,10 @@ export function createRecalling(needs: RecallingNeeds): (what: Recollection) => 
     revocationHead,
     generation,
     pod,
-  }: Recollection): Promise<string | undefined> => {
+  }: Recollection): Promise<Unkept | undefined> => {
     for (let tries = 0; tries < TRIES; tries += 1) {
       const stored = await revoking.recall(entries, revocationHead, signal)
-      if (typeof stored === 'string') return stored
+      if (typeof stored === 'object') return stored
       const raised = stored && (await numbering.raiseAbove(generation, signal))
       if (raised) {
         needs.update()
@@ -68,11 +68,13 @@ export function createRecalling(needs: RecallingNeeds): (what: Recollection) => 
       }
       await ports.sleep(RETRY_MS * (1 + ports.random()), signal)
     }
-    return 'other replicas were always faster'
+    return { why: 'other replicas were always faster', full: false }
   }
   return (what) => {
     // One after the other: each begins from what the one before has stored.
-    const mine = tail.then(() => merge(what)).catch((cause: unknown) => Fault.from(cause).message)
+    const mine = tail
+      .then(() => merge(what))
+      .catch((cause: unknown): Unkept => ({ why: Fault.from(cause).message, full: false }))
     tail = mine
     return mine
   }

@@ -6,8 +6,9 @@ import type { Views } from './view.ts'
 /** Takes back what the database has forgotten: from sidecars that tell it, and from this replica's own memory. */
 export interface Relearning {
   readonly recalled: PublisherPorts['recalled']
-  /** Whether something is known to be forgotten and could not be taken back yet. Then nobody may be vouched for. */
+  /** Whether this replica remembers something that is forgotten and could not be taken back yet. Then nobody may be vouched for. */
   owing(): boolean
+  readonly doubted: PublisherPorts['doubted']
   /** Begins to take back what only this replica remembers, when there is any and it has not begun yet. */
   look(at: number): void
 }
@@ -21,26 +22,30 @@ export interface RelearningNeeds {
 }
 
 export function createRelearning({ views, merge, pod, namespace, report }: RelearningNeeds): Relearning {
-  /** UIDs of sidecars whose answer could not be stored. They are asked again when they connect again, which they do at once. */
-  const unkept = new Set<string>()
+  /** By UID, sidecars whose answer could not be stored, and the TokenIssuers that it may have been about. */
+  const unkept = new Map<string, ReadonlySet<string>>()
   let busy = false
 
   const own = async (what: Recollection): Promise<void> => {
     const problem = await merge(what)
     if (problem === undefined) views.relearned()
-    else report('forgotten_not_stored', { problem })
+    else report('forgotten_not_stored', { problem: problem.why })
   }
   return {
-    owing() {
-      const { forgotten, cluster } = views.current()
+    owing: () => views.current().forgotten !== undefined,
+    doubted() {
+      const { cluster } = views.current()
       // A pod that is no more cannot be asked again.
-      for (const uid of unkept) if (!cluster.pods.has(uid)) unkept.delete(uid)
-      return forgotten !== undefined || unkept.size > 0
+      for (const uid of unkept.keys()) if (!cluster.pods.has(uid)) unkept.delete(uid)
+      return new Set([...unkept].flatMap(([uid, sources]) => [uid, ...sources]))
     },
     async recalled(what) {
       const problem = await merge(what)
-      if (problem === undefined) unkept.delete(what.pod.uid)
-      else unkept.add(what.pod.uid)
+      const { uid } = what.pod
+      // Of one telling; with its first part it is told anew.
+      const before = what.begins ? undefined : unkept.get(uid)
+      if (problem) unkept.set(uid, new Set([...what.sources, ...(before ?? [])]))
+      else if (!before) unkept.delete(uid)
       return problem
     },
     look(at) {
@@ -55,6 +60,8 @@ export function createRelearning({ views, merge, pod, namespace, report }: Relea
         generation: table.counter,
         revocationHead: log.head,
         entries,
+        sources: [],
+        begins: true,
       }).finally(() => {
         busy = false
       })

@@ -3,6 +3,7 @@ import type { Revocation } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
 import { createTurns } from '../../contracts/turns.ts'
 import type { LogStore } from '../ledger/log-store.ts'
 import type { Random } from '../ports.ts'
+import type { Unkept } from '../publish/settings.ts'
 import { diffRevocations, type RevocationDiff } from '../state/revocation-diff.ts'
 import {
   append,
@@ -22,8 +23,8 @@ export interface Revoking {
   settle(at: number, signal: AbortSignal): Promise<boolean>
   /** Denies what machines ask for, all of it or nothing; resolves after it is stored. */
   append(entries: readonly Revocation[], at: number, signal: AbortSignal): Promise<Stored>
-  /** Takes back what the fleet remembers and the database has forgotten; a text: why that cannot be. */
-  recall(entries: readonly Revocation[], head: number, signal: AbortSignal): Promise<boolean | string>
+  /** Takes back what the fleet remembers and the database has forgotten. `false`: somebody else wrote meanwhile. */
+  recall(entries: readonly Revocation[], head: number, signal: AbortSignal): Promise<boolean | Unkept>
   /** By `namespace/name` of the Revocation: why it denies nothing. */
   problems(): ReadonlyMap<string, string>
 }
@@ -88,10 +89,11 @@ export function createRevoking({ logs, views, random, kindExists, stands }: Revo
       }),
     async recall(entries, head, signal) {
       const { log } = views.current()
-      if (typeof log === 'string') return `the revocation log cannot be read: ${log}`
+      if (typeof log === 'string') return { why: `the revocation log cannot be read: ${log}`, full: false }
       const merged = merge(log, [{ head, entries }], logs.limits)
-      if (!merged.ok) return merged.why
-      return overRecalled(log, merged.log, logs.limits) ?? logs.store(merged.log, signal)
+      if (!merged.ok) return { why: merged.why, full: true }
+      const why = overRecalled(log, merged.log, logs.limits)
+      return why === undefined ? logs.store(merged.log, signal) : { why, full: true }
     },
   }
 }

@@ -4,10 +4,10 @@ import type { Acks } from './acks.ts'
 import type { Broadcast } from './broadcast.ts'
 import type { CanaryWatch } from './canary-watch.ts'
 import { type PeerOf, podUidOf } from './peer.ts'
-import { placeOf, recallable } from './recall.ts'
+import { placeOf, recallable, sourcesOf } from './recall.ts'
 import type { AskKeys } from './refresh.ts'
 import { createSession, type Session } from './session.ts'
-import type { PublisherConfig, PublisherPorts } from './settings.ts'
+import type { PublisherConfig, PublisherPorts, Unkept } from './settings.ts'
 
 const OPEN_PER_POD = 4
 
@@ -34,6 +34,7 @@ export interface Floor {
 }
 
 export interface Attached {
+  readonly uid: string
   readonly session: Session
   beatAt: number
 }
@@ -112,7 +113,7 @@ function attach(floor: Floor, call: Call, uid: string): void {
     },
     ageMs: config.streamAgeMs * (0.9 + 0.2 * ports.random()),
   })
-  const attached: Attached = { session, beatAt: 0 }
+  const attached: Attached = { uid, session, beatAt: 0 }
   sessions.set(uid, attached)
   const gone = (): void => {
     if (over) return
@@ -160,13 +161,14 @@ async function remember(
   const world = broadcast.world()
   const pod = world?.pods.get(uid)
   if (!world || !pod) return 'the pod is no more'
-  const entries = recallable(world, pod.projection, told)
+  const entries = recallable(world, pod.projection, told, ports.now())
   const refused = (told.revocations?.entries.length ?? 0) - entries.length
   if (refused > 0) ports.report('recalled_entries_refused', { pod: uid, refused })
-  const problem = await ports
-    .recalled({ pod, generation, revocationHead, entries })
-    .catch((cause) => (cause instanceof Error ? cause.message : 'unknown'))
+  const begins = (told.revocations?.base ?? 0) === 0
+  const unkept = await ports
+    .recalled({ pod, generation, revocationHead, entries, sources: sourcesOf(world, uid), begins })
+    .catch((cause): Unkept => ({ why: cause instanceof Error ? cause.message : 'unknown', full: false }))
   // It answered, and is asked again as soon as the answer can be kept.
-  if (problem !== undefined) askedAt.delete(uid)
-  return problem
+  if (unkept && !unkept.full) askedAt.delete(uid)
+  return unkept?.why
 }

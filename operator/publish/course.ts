@@ -63,7 +63,7 @@ export interface Recall {
 
 export const SESSION_LIMITS = {
   greetingMs: 10_000,
-  /** From memory, so at once; shorter than the strictest lease, for nobody is vouched for meanwhile. */
+  /** From memory, so at once; shorter than the strictest lease, for who shares an issuer is not vouched for meanwhile. */
   recallMs: 3_000,
   storingMs: 30_000,
   silentMs: 30_000,

@@ -1,10 +1,11 @@
 import { type ServiceDefinition, status, type UntypedServiceImplementation } from '@grpc/grpc-js'
 import type { SidecarState } from '../../contracts/gen/portcullis/fleet/v1/fleet.ts'
 import { createAcks } from './acks.ts'
-import { admit, type Call, type Floor } from './admission.ts'
+import { type Attached, admit, type Call, type Floor } from './admission.ts'
 import { createBroadcast } from './broadcast.ts'
 import { createCanaryWatch } from './canary-watch.ts'
 import type { PeerOf } from './peer.ts'
+import { sourcesOf } from './recall.ts'
 import { createRefresher } from './refresh.ts'
 import type { PublisherConfig, PublisherPorts } from './settings.ts'
 import { encode, RAW_FEED } from './wire.ts'
@@ -28,7 +29,7 @@ export interface Publisher {
 
 export interface PublisherStatus {
   readonly streams: number
-  /** Sidecars that are being asked what the operator forgot. While there are any, nobody is vouched for. */
+  /** Sidecars that are being asked what the operator forgot. Who believes one of their issuers is not vouched for meanwhile. */
   readonly recalling: number
   readonly revocationHead: number
   readonly generation: number
@@ -122,17 +123,36 @@ function beatDue(floor: Floor): void {
   const at = floor.ports.monotonic()
   const due = [...floor.sessions.values()].filter(({ beatAt }) => beatAt <= at)
   const beat = due.length > 0 && vouches(floor) ? heartbeat(floor) : undefined
+  const doubts = beat ? doubted(floor) : NONE
   for (const attached of due) {
     // From beat to beat, so that ticks do not stretch the period; anew when this process was late.
     const next = attached.beatAt + floor.config.heartbeatMs
     attached.beatAt = next > at ? next : at + floor.config.heartbeatMs
     attached.session.check()
-    if (beat) attached.session.beat(beat)
+    if (beat && (doubts.size === 0 || unconcerned(floor, attached, doubts))) attached.session.beat(beat)
   }
 }
 
-function vouches({ recalling, ports, broadcast }: Floor): boolean {
-  return recalling.size === 0 && broadcast.world() !== undefined && ports.mayVouch()
+function vouches({ ports, broadcast }: Floor): boolean {
+  return broadcast.world() !== undefined && ports.mayVouch()
+}
+
+const NONE: ReadonlySet<string> = new Set()
+
+/** TokenIssuers about which we may have forgotten something: all that those who are asked, or whose answer is not stored, may speak of. */
+function doubted({ recalling, ports, broadcast }: Floor): ReadonlySet<string> {
+  if (recalling.size === 0) return ports.doubted()
+  const asked = [...recalling].flatMap((uid) => sourcesOf(broadcast.world(), uid))
+  return new Set([...ports.doubted(), ...asked])
+}
+
+/** Whether a sidecar believes none of them, now and once it has what it is to have; one of which that is not known may. */
+function unconcerned({ broadcast }: Floor, { uid, session }: Attached, doubts: ReadonlySet<string>): boolean {
+  const believed = session.believes()
+  return (
+    believed !== undefined &&
+    doubts.isDisjointFrom(new Set([uid, ...believed, ...sourcesOf(broadcast.world(), uid)]))
+  )
 }
 
 function heartbeat({ broadcast, ports }: Floor): Buffer {

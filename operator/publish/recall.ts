@@ -1,6 +1,7 @@
 import { aboutOf, partsOfId } from '../../contracts/fingerprint.ts'
 import type { Held, Recalled, Revocation } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
 import { knows } from '../state/revocation-log.ts'
+import { MADE_LIMITS } from '../state/revocation-made.ts'
 import type { World } from './world.ts'
 
 /**
@@ -10,6 +11,12 @@ import type { World } from './world.ts'
 export function placeOf({ table, log }: World, held: Held, cap: number): 'known' | 'forgotten' | 'absurd' {
   if (held.generation > table.counter + cap || held.revocationHead > log.head + cap) return 'absurd'
   return held.generation <= table.counter && knows(log, held.revocationHead) ? 'known' : 'forgotten'
+}
+
+/** TokenIssuers that the AccessPolicy of a pod names: of no others can it recall anything. */
+export function sourcesOf(world: World | undefined, uid: string): readonly string[] {
+  const named = world?.projections.get(world.pods.get(uid)?.projection ?? '')?.named
+  return [...(named?.values() ?? [])]
 }
 
 const RECALL_LIMITS = { entries: 20_000, id: 128, issuer: 512, value: 512 } as const
@@ -22,12 +29,18 @@ export function recallable(
   { projections }: World,
   projection: string,
   told: Recalled,
+  at: number,
 ): readonly Revocation[] {
   const named = projections.get(projection)?.named
+  const until = (id: string): number => at + (partsOfId(id) ? LONGEST_MS.made : LONGEST_MS.written)
   return (told.revocations?.entries ?? [])
     .slice(0, RECALL_LIMITS.entries)
     .filter((entry) => named?.get(entry.issuer) === entry.source && isWellFormed(entry))
+    .map((entry) => ({ ...entry, expiresAtMs: Math.min(entry.expiresAtMs, until(entry.id)) }))
 }
+
+/** How far ahead an entry may end: of what machines made, with the skew of a logout; of a Revocation, as admission has it, and a day. */
+const LONGEST_MS = { made: MADE_LIMITS.lifetimeMs + 300_000, written: 401 * 86_400_000 } as const
 
 function isWellFormed(entry: Revocation): boolean {
   const { id, issuer, subject, expiresAtMs, issuedBeforeMs } = entry

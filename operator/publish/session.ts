@@ -16,6 +16,8 @@ export interface Session {
   check(): void
   end(code: status, why: string): void
   phase(): Phase
+  /** TokenIssuers that the sidecar believes now; undefined when that is not known. */
+  believes(): readonly string[] | undefined
 }
 
 const NOTHING: Held = { generation: 0, revocationHead: 0, trustSequence: 0, policyDigest: Buffer.alloc(0) }
@@ -55,6 +57,10 @@ export function createSession(stream: Writes, needs: SessionNeeds): Session {
   return {
     wake: lane.wake,
     phase: () => course.phase,
+    believes: () => {
+      const named = outbox.inEffect()?.projection.named
+      return named && [...named.values()]
+    },
     end: (code, why) => end(course, code, why),
     beat(frame) {
       if (course.phase === 'serving') lane.beat(frame)

@@ -38,7 +38,16 @@ export interface PublisherPorts extends Clocks {
    * The fleet remembers what the operator has forgotten. Resolves when log and generations are merged, stored, and were given to
    * `update`; or to why they could not be.
    */
-  readonly recalled: (what: Recollection) => Promise<string | undefined>
+  readonly recalled: (what: Recollection) => Promise<Unkept | undefined>
+  /** UIDs of sidecars that know something which could not be stored, and the TokenIssuers that it may be about: who is or believes one is not vouched for. */
+  readonly doubted: () => ReadonlySet<string>
+}
+
+/** What was recalled could not be stored. */
+export interface Unkept {
+  readonly why: string
+  /** There is no room for it, and there will be none when it is told again. */
+  readonly full: boolean
 }
 
 /** What one sidecar remembers. */
@@ -48,4 +57,8 @@ export interface Recollection {
   readonly revocationHead: number
   /** Only of issuers that this sidecar is to believe. */
   readonly entries: readonly Revocation[]
+  /** The TokenIssuers that it may speak of: those of its own projection. */
+  readonly sources: readonly string[]
+  /** The first part, or all of it. */
+  readonly begins: boolean
 }

@@ -35,7 +35,7 @@ export function createSnapshotTrack(offered: () => Offer | undefined, now: Monot
 
   const inEffect = (): Offer | undefined => {
     const offer = offered()
-    return offer?.generation === generation ? offer : effective
+    return [offer, effective].find((one) => one?.generation === generation)
   }
   const ended = ({ offer }: SentSnapshot): void => {
     if (offer === underWay) underWay = undefined

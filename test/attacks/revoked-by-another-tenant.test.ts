@@ -168,14 +168,14 @@ describe('a sidecar of another namespace that is asked what the operator forgot'
 
   test('has nobody else’s tokens denied', () => {
     const lie = { ...ours, id: 'lie' }
-    expect(recallable(world, 'mallory/own', recalling(lie))).toEqual([])
-    expect(recallable(world, 'mallory/', recalling(lie))).toEqual([])
-    expect(recallable(world, 'shop/front', recalling(lie))).toEqual([lie])
+    expect(recallable(world, 'mallory/own', recalling(lie), AT)).toEqual([])
+    expect(recallable(world, 'mallory/', recalling(lie), AT)).toEqual([])
+    expect(recallable(world, 'shop/front', recalling(lie), AT)).toEqual([lie])
   })
 
   test('takes nobody else’s revocation away by writing over it', async () => {
     const over: Entry = { ...ours, source: 'mallory/idp', expiresAtMs: ours.expiresAtMs + 1 }
-    const entries = recallable(world, 'mallory/own', recalling(over))
+    const entries = recallable(world, 'mallory/own', recalling(over), AT)
     expect(entries).toEqual([over])
     const log = logOf([revocation('shop', 'r', { expiresAt: EXPIRES })])
     const merged = merge(log, [{ head: 9, entries }])

@@ -83,7 +83,8 @@ const publisher = createPublisher(
       outcome: AppendOutcome.APPEND_OUTCOME_UNAVAILABLE,
       why: 'not in this measurement',
     }),
-    recalled: async () => 'not in this measurement',
+    recalled: async () => ({ why: 'not in this measurement', full: false }),
+    doubted: () => new Set(),
   },
 )
 publisher.update(now)

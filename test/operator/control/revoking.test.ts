@@ -6,11 +6,13 @@ import { createRelearning } from '../../../operator/control/relearning.ts'
 import { createRevoking, type KindState } from '../../../operator/control/revoking.ts'
 import { createVouching } from '../../../operator/control/vouching.ts'
 import { writtenSegment, writtenTable } from '../../../operator/ledger/facts.ts'
+import type { Unkept } from '../../../operator/publish/settings.ts'
 import { LOG_LIMITS, type RevocationLog } from '../../../operator/state/revocation-log.ts'
 import { accessPolicy, pod, revocation, tokenIssuer } from '../state/objects.ts'
 import { type Mirrors, openMirrors } from './mirrors.ts'
 
 const never = new AbortController().signal
+const AWAY: Unkept = { why: 'the API server is away', full: false }
 let mirrors: Mirrors
 let kind: KindState
 let stands: boolean
@@ -191,7 +193,10 @@ describe('what one sidecar recalls', () => {
     const mine = revoking()
     await mine.settle(now(), never)
     expect(await mine.recall(junk(LOG_LIMITS.entries), 9_000, never)).toBe(true)
-    expect(await mine.recall(junk(LOG_LIMITS.entries + 1), 9_000, never)).toContain('log is full')
+    expect(await mine.recall(junk(LOG_LIMITS.entries + 1), 9_000, never)).toEqual({
+      why: expect.stringContaining('log is full'),
+      full: true,
+    })
     mirrors.put('Revocation', one)
     await mine.settle(now(), never)
     expect(mine.problems().get('shop/one')).toBeUndefined()
@@ -204,7 +209,10 @@ describe('what one sidecar recalls', () => {
     const half = LOG_LIMITS.entries / 2
     expect(await mine.recall(madeIn('shop', half), 9_000, never)).toBe(true)
     expect(await mine.recall(madeIn('shop', half), 9_000, never)).toBe(true)
-    expect(await mine.recall(madeIn('shop', 1, half), 9_000, never)).toContain('namespace shop has')
+    expect(await mine.recall(madeIn('shop', 1, half), 9_000, never)).toEqual({
+      why: expect.stringContaining('namespace shop has'),
+      full: true,
+    })
     expect(await mine.append(madeIn('shop', 1, half), now(), never)).toEqual({
       full: expect.stringContaining('namespace shop has'),
     })
@@ -244,7 +252,7 @@ describe('while something is forgotten', () => {
 
   test('nobody is vouched for until this replica has stored what it remembers', async () => {
     const merged: object[] = []
-    let problem: string | undefined = 'the API server is away'
+    let problem: Unkept | undefined = AWAY
     const relearning = createRelearning({
       views: mirrors.views,
       merge: async (what) => {
@@ -277,7 +285,7 @@ describe('while something is forgotten', () => {
   })
 
   test('what a sidecar told and could not be stored is owed until it is, or the pod is gone', async () => {
-    let problem: string | undefined = 'the API server is away'
+    let problem: Unkept | undefined = AWAY
     const relearning = createRelearning({
       views: mirrors.views,
       merge: async () => problem,
@@ -289,14 +297,53 @@ describe('while something is forgotten', () => {
     mirrors.pod(a)
     mirrors.pod(b)
     const told = ({ uid, namespace, name }: typeof a) =>
-      relearning.recalled({ pod: { uid, namespace, name }, generation: 1, revocationHead: 1, entries: [] })
-    expect(await told(a)).toBe('the API server is away')
+      relearning.recalled({
+        ...{ pod: { uid, namespace, name }, generation: 1, revocationHead: 1 },
+        ...{ entries: [], sources: [], begins: true },
+      })
+    expect(await told(a)).toEqual(AWAY)
     await told(b)
     problem = undefined
     expect(await told(a)).toBeUndefined()
-    expect(relearning.owing()).toBe(true)
+    expect([...relearning.doubted()]).toEqual([b.uid])
     mirrors.pod({ ...b, sidecar: false })
+    expect([...relearning.doubted()]).toEqual([])
+  })
+})
+
+describe('what a sidecar told and could not be stored', () => {
+  let problem: Unkept | undefined
+  const open = () =>
+    createRelearning({
+      ...{ views: mirrors.views, merge: async () => problem, report: mirrors.ports.report },
+      ...{ pod: { name: 'c-1', uid: 'u-1', ip: '', node: '' }, namespace: 'system' },
+    })
+  const a = pod('shop', 'a')
+  const telling = (sources: readonly string[], begins = true) => ({
+    ...{ pod: { uid: a.uid, namespace: 'shop', name: 'a' }, generation: 1, revocationHead: 1 },
+    ...{ entries: [], sources, begins },
+  })
+  beforeEach(() => mirrors.pod(a))
+
+  test('concerns itself and those who believe its issuers, and nobody else', async () => {
+    const relearning = open()
+    expect([...relearning.doubted()]).toEqual([])
+    problem = AWAY
+    await relearning.recalled(telling(['shop/idp', 'idm/hub']))
     expect(relearning.owing()).toBe(false)
+    expect([...relearning.doubted()]).toEqual([a.uid, 'shop/idp', 'idm/hub'])
+    mirrors.pod({ ...a, sidecar: false })
+    expect([...relearning.doubted()]).toEqual([])
+  })
+  test('is owed until all of it is told again and stored', async () => {
+    const relearning = open()
+    problem = AWAY
+    await relearning.recalled(telling(['shop/idp']))
+    problem = undefined
+    await relearning.recalled(telling(['shop/idp'], false))
+    expect([...relearning.doubted()]).toEqual([a.uid, 'shop/idp'])
+    await relearning.recalled(telling(['shop/idp']))
+    expect([...relearning.doubted()]).toEqual([])
   })
 })
 

@@ -93,7 +93,14 @@ const forgotten: Revocation = {
   issuedBeforeMs: 0,
   expiresAtMs: Date.UTC(2030, 0),
 }
-const told = (entries: readonly Revocation[]) => ({ pod: POD, generation: 3, revocationHead: 50, entries })
+const told = (entries: readonly Revocation[]) => ({
+  pod: POD,
+  generation: 3,
+  revocationHead: 50,
+  entries,
+  sources: [],
+  begins: true,
+})
 
 test('what was recalled is counted until its object is there again, and then it is over', async () => {
   expect(await recalling()(told([forgotten]))).toBeUndefined()

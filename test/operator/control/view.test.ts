@@ -154,6 +154,7 @@ describe('a database that is older than what was read of it', () => {
         propagated: () => undefined,
         refreshKeys: async () => ({ fetched: false, sha256: '' }),
         recalled: async () => undefined,
+        doubted: () => new Set(),
       },
     )
     const { world } = mirrors.views.current()

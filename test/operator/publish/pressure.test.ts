@@ -12,8 +12,17 @@ import {
   merge,
   type RevocationLog,
 } from '../../../operator/state/revocation-log.ts'
-import { accessPolicy, bundle, keys, put, shop, tokenIssuer, uidOf } from '../state/objects.ts'
-import { eventually, NOTHING, type Obedient, openStage, podId, subscribe, worldOf } from './stage.ts'
+import { accessPolicy, bundle, fold, keys, pod, put, shop, tokenIssuer, uidOf } from '../state/objects.ts'
+import {
+  eventually,
+  NOTHING,
+  type Obedient,
+  obedient,
+  openStage,
+  podId,
+  subscribe,
+  worldOf,
+} from './stage.ts'
 
 const UID = uidOf('shop/a')
 
@@ -378,7 +387,7 @@ describe('a database that was restored to an older state', () => {
           told.push(what)
           await storing
           const merged = merge(world.log, [{ head: what.revocationHead, entries: what.entries }])
-          if (!merged.ok) return merged.why
+          if (!merged.ok) return { why: merged.why, full: true }
           world = worldOf({ cluster, log: merged.log, table: raise(world.table, what.generation) })
           stage.publisher.update(world)
           return undefined
@@ -432,6 +441,69 @@ describe('a database that was restored to an older state', () => {
     await b.until('heartbeat')
     expect((await stage.sidecar('a', { revocationHead: 99 }).ended).code).toBe(status.FAILED_PRECONDITION)
     expect(stage.reports.map(({ event }) => event)).toEqual(['sidecar_knows_more', 'sidecar_claim_refused'])
+  })
+
+  describe('who believes no issuer that it may speak of goes on', () => {
+    const apart = fold(cluster, [
+      put('keySets', 'other/foreign', keys('{"keys":[]}')),
+      ...['o', 'p'].map((name) => put('pods', uidOf(`other/${name}`), pod('other', name))),
+    ])
+    const beats = ({ received }: Obedient) =>
+      received.filter(({ response }) => response.$case === 'heartbeat').length
+    const others = async (stage: Awaited<ReturnType<typeof openStage>>) => {
+      stage.publisher.update(worldOf({ cluster: apart, log: old.log }))
+      const [b, o] = [stage.sidecar('b'), obedient(stage.subscribe(podId(uidOf('other/o'))))]
+      await Promise.all([
+        b.until('heartbeat'),
+        o.until('heartbeat'),
+        b.until('snapshot'),
+        o.until('snapshot'),
+      ])
+      return { b, o }
+    }
+    /** Heartbeats of each while so many come to the one who goes on. */
+    const during = async (going: Obedient, ...clients: readonly Obedient[]) => {
+      await new Promise((resolve) => setTimeout(resolve, 60))
+      const before = clients.map(beats)
+      const enough = beats(going) + 5
+      await eventually(() => beats(going) >= enough, 'heartbeats')
+      return clients.map((client, index) => beats(client) - (before[index] ?? 0))
+    }
+
+    test('while it is asked; one of which nobody knows what it believes waits', async () => {
+      await using stage = await openStage({ config: { heartbeatMs: 20 } })
+      const { b, o } = await others(stage)
+      await stage.sidecar('a', { revocationHead: 99 }).until('recall')
+      const p = obedient(stage.subscribe(podId(uidOf('other/p'))))
+      await p.until('revocations')
+      expect(await during(o, b, p)).toEqual([0, 0])
+    })
+
+    test('while what it told is not stored', async () => {
+      let doubts = new Set<string>()
+      await using stage = await openStage({
+        config: { heartbeatMs: 20 },
+        ports: { doubted: () => doubts },
+      })
+      const { b, o } = await others(stage)
+      doubts = new Set(['shop/idp'])
+      expect(await during(o, b)).toEqual([0])
+      for (const one of ['other/foreign', uidOf('other/o')]) {
+        doubts = new Set([one])
+        expect(await during(b, o)).toEqual([0])
+      }
+    })
+
+    test('and where there is no room for it, it is not asked again for a minute', async () => {
+      await using stage = await openStage({
+        ports: { recalled: async () => ({ why: 'log is full', full: true }) },
+      })
+      stage.publisher.update(old)
+      const client = stage.sidecar('a', { revocationHead: 99 })
+      recalling(client, [])
+      expect((await client.ended).details).toMatch(/log is full/)
+      expect((await stage.sidecar('a', { revocationHead: 99 }).ended).code).toBe(status.FAILED_PRECONDITION)
+    })
   })
 
   test('what cannot be stored is asked for again, and meanwhile that sidecar is not served', async () => {

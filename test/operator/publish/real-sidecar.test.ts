@@ -210,7 +210,7 @@ test('an operator that forgot is taught by a real sidecar, which goes on with ev
       recalled: async ({ revocationHead, generation, entries }) => {
         told.push(...entries.map(({ id }) => id))
         const merged = merge(world.log, [{ head: revocationHead, entries }])
-        if (!merged.ok) return merged.why
+        if (!merged.ok) return { why: merged.why, full: true }
         world = worldOf({
           cluster,
           trust: TRUST,
@@ -282,7 +282,7 @@ test('what was made by machines comes back after a restore, although no sidecar 
     ports: {
       recalled: async ({ revocationHead, generation, entries }) => {
         const merged = merge(world.log, [{ head: revocationHead, entries }])
-        if (!merged.ok) return merged.why
+        if (!merged.ok) return { why: merged.why, full: true }
         world = { ...world, log: merged.log, table: raise(world.table, generation) }
         after.publisher.update(world)
         return undefined

@@ -12,6 +12,7 @@ import { accessPolicy, put, shop, tokenIssuer } from '../state/objects.ts'
 import { worldOf } from './stage.ts'
 
 const IDP = 'https://idp.example'
+const AT = Date.UTC(2026, 0)
 const shared = [
   put('tokenIssuers', 'idm/hub', tokenIssuer('idm', 'hub', { allowedNamespaces: ['shop'] })),
   put(
@@ -36,7 +37,7 @@ const told = (...entries: readonly Revocation[]): Recalled => ({
   revocations: { base: 0, head: 9, entries: [...entries], removed: [] },
 })
 const taken = (change: Partial<Revocation>, from = world, projection = 'shop/front') =>
-  recallable(from, projection, told({ ...GOOD, ...change })).length === 1
+  recallable(from, projection, told({ ...GOOD, ...change }), AT).length === 1
 
 describe('whose tokens a sidecar may have us deny', () => {
   test.each<readonly [what: string, change: Partial<Revocation>, ok: boolean]>([
@@ -83,8 +84,25 @@ describe('whose tokens a sidecar may have us deny', () => {
   )
 
   test('nothing, when it recalls nothing', () => {
-    expect(recallable(world, 'shop/front', { held: undefined, revocations: undefined })).toEqual([])
+    expect(recallable(world, 'shop/front', { held: undefined, revocations: undefined }, AT)).toEqual([])
   })
+})
+
+const DAY_MS = 86_400_000
+test.each([
+  ['what people wrote', GOOD, 401 * DAY_MS],
+  ['what machines made', made({ ...GOOD, subject: { $case: 'sid', sid: 's' } }), DAY_MS + 600_000],
+])('%s ends when it must have ended, however long it is said to last', (_what, entry, longest) => {
+  const ends = (expiresAtMs: number) =>
+    recallable(world, 'shop/front', told({ ...GOOD, ...entry, expiresAtMs }), AT).map(
+      (one) => one.expiresAtMs - AT,
+    )
+  expect([AT + 1, AT + longest, AT + longest + 1, 9_000_000_000_000].flatMap(ends)).toEqual([
+    1,
+    longest,
+    longest,
+    longest,
+  ])
 })
 
 test.each<readonly [what: string, change: Partial<Revocation>, ok: boolean]>([
@@ -131,7 +149,7 @@ test('whatever is taken, every sidecar takes from us: no recall spoils the log f
   let some = 0
   fc.assert(
     fc.property(fc.array(entry, { maxLength: 20 }), (entries) => {
-      const kept = recallable(world, 'shop/front', told(...entries))
+      const kept = recallable(world, 'shop/front', told(...entries), AT)
       some += kept.length
       const message = { base: 0, head: 9, entries: [...kept], removed: [] }
       expect(createRevocations().apply(message)).toEqual([])

@@ -108,7 +108,8 @@ export async function openStage({ config, ports }: StageOptions = {}) {
       append: async () => NOWHERE,
       propagated: () => undefined,
       refreshKeys: async () => ({ fetched: false, sha256: '' }),
-      recalled: async () => 'nobody keeps it',
+      recalled: async () => ({ why: 'nobody keeps it', full: false }),
+      doubted: () => new Set(),
       ...ports,
     },
   )
