@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { createServer } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, describe, expect, test } from 'vitest'
+import { REDIS_LIMITS } from '../../contracts/redis/settings.ts'
 import { newToken, register, rotate } from '../fixtures/families.ts'
 import { until } from '../fixtures/process.ts'
 import { startCluster, startRedis, startSentinelSet } from '../fixtures/redis-server.ts'
@@ -17,7 +18,6 @@ import {
   type SharedGuard,
   sentinelSettings,
   settingsFor,
-  slowest,
   trusted,
 } from './redis-stage.ts'
 
@@ -25,17 +25,13 @@ import {
 
 afterAll(printTable)
 
-const FAMILY_LIMITS = { commandMs: 1_000 }
-
 // A family whose part has no gap any more.
 async function begun(guard: SharedGuard, family: string): Promise<Buffer> {
   const token = newToken()
-  await until('a family', async () => (await register(guard, family, token)) === 'created' || undefined, {
-    withinMs: 15_000,
-    everyMs: 100,
-  })
+  const created = async () => (await register(guard, family, token)) === 'created' || undefined
+  await until('a family', created, { withinMs: 60_000, everyMs: 100 })
   const asked = async () => (await rotate(guard, family, newToken())) === 'unknown' || undefined
-  await until('no gap', asked, { withinMs: 15_000, everyMs: 100 })
+  await until('no gap', asked, { withinMs: 60_000, everyMs: 100 })
   return token
 }
 
@@ -45,7 +41,7 @@ function verdictOn(guard: SharedGuard, family: string, token: Buffer): Promise<s
     const outcome = await rotate(guard, family, token)
     return outcome === 'unavailable' ? undefined : outcome
   }
-  return until('a verdict', verdict, { withinMs: 20_000, everyMs: 100 })
+  return until('a verdict', verdict, { withinMs: 60_000, everyMs: 100 })
 }
 
 // Those of the keys that are taken for new ones.
@@ -72,14 +68,14 @@ async function oneWinner(link: Link, replicas: number): Promise<void> {
 describe('002-01: a hundred redemptions of one token at once have one winner, and then the family is dead', () => {
   test('002-01: standalone', async () => {
     await using server = await startRedis()
-    await using link = openLink(settingsFor(server.port), FAMILY_LIMITS)
+    await using link = openLink(settingsFor(server.port))
     await link.connected()
     await oneWinner(link, 0)
   })
   test('002-01: from two processes at once', async () => {
     await using server = await startRedis()
-    await using first = openLink(settingsFor(server.port), FAMILY_LIMITS)
-    await using second = openLink(settingsFor(server.port), FAMILY_LIMITS)
+    await using first = openLink(settingsFor(server.port))
+    await using second = openLink(settingsFor(server.port))
     await Promise.all([first.connected(), second.connected()])
     await using here = guardOver(first)
     await using there = guardOver(second)
@@ -97,7 +93,7 @@ describe('002-01: a hundred redemptions of one token at once have one winner, an
 describe('fault E5: failover by Sentinel, with the last writes lost', () => {
   test('fault E4: 002-01: one winner; failed over while asked; nothing that was used is fresh again', async () => {
     await using set = await startSentinelSet(2)
-    await using link = openLink(sentinelSettings(set), FAMILY_LIMITS)
+    await using link = openLink(sentinelSettings(set))
     await link.connected()
     await oneWinner(link, 1)
 
@@ -115,20 +111,18 @@ describe('fault E5: failover by Sentinel, with the last writes lost', () => {
     expect(await rotate(guard, 'around', before, { next: current })).toBe('rotated')
     const unseen = randomBytes(32)
     expect(await memory.spend(unseen)).toBe('fresh')
-    await set.master.kill()
+    await set.loseMaster()
     for (const replica of set.replicas) replica.signal('SIGCONT')
     const failed = performance.now()
     const other = replayOver(link, 4_000)
     const wrong: Buffer[] = []
     let writes = 0
-    while (link.redis.troubles().length > 0 || performance.now() - failed < 500) {
+    while (set.masterPort() === set.master.port || link.redis.troubles().length > 0) {
       wrong.push(...(await falselyFresh(other, [...spent, unseen])))
       writes++
       await delay(20)
     }
     const tookMs = performance.now() - failed
-    expect(tookMs).toBeLessThan(5_000 + 3_000)
-    expect(set.masterPort()).not.toBe(set.master.port)
     wrong.push(...(await falselyFresh(other, [...spent, unseen])))
     expect(wrong).toEqual([])
     // The stolen, used token: the promoted replica never heard that it was used.
@@ -171,7 +165,7 @@ describe('fault E4: READONLY', () => {
 describe('Cluster', () => {
   test('fault E4: 002-01: one winner; a master killed while asked', async () => {
     await using cluster = await startCluster()
-    await using link = openLink(clusterSettings(cluster), FAMILY_LIMITS)
+    await using link = openLink(clusterSettings(cluster))
     await link.connected()
     await oneWinner(link, 1)
 
@@ -182,8 +176,7 @@ describe('Cluster', () => {
     expect(await rotate(guard, 'around', used)).toBe('rotated')
     const spent = Array.from({ length: 100 }, () => randomBytes(32))
     for (const key of spent) expect(await memory.spend(key)).toBe('fresh')
-    const victim = cluster.masterOf(`app:rp:{0}:x`)
-    await victim.kill()
+    await cluster.loseMasterOf('app:rp:{0}:x')
     const failed = performance.now()
     const other = replayOver(link, 4_000)
     const wrong: Buffer[] = []
@@ -198,7 +191,7 @@ describe('Cluster', () => {
         )
         return answer.ok || undefined
       },
-      { withinMs: 20_000, everyMs: 50 },
+      { withinMs: 60_000, everyMs: 50 },
     )
     const tookMs = performance.now() - failed
     expect(wrong).toEqual([])
@@ -239,16 +232,14 @@ describe('fault E12: redirections', () => {
       requests.length = 0
       expect(await memory.fresh()).toBe('unavailable')
       expect(requests.filter((command) => command === 'multi')).toHaveLength(4)
-      const worst = await slowest(100, memory.fresh)
-      expect(worst).toBeLessThan(200)
-      expect(memory.unavailable().get('moved')).toBe(101)
-      // Hints to read the map again are many; readings are few.
-      expect(requests.filter((command) => command === 'cluster').length).toBeLessThan(20)
-      observed(
-        'E12',
-        'a storm of MOVED',
-        `three redirections, unavailable in ${worst.toFixed(1)} ms at worst`,
-      )
+      const since = performance.now()
+      for (let turn = 0; turn < 100; turn++) expect(await memory.fresh()).toBe('unavailable')
+      expect(memory.unavailable()).toEqual(new Map([['moved', 101]]))
+      expect(requests.filter((command) => command === 'multi')).toHaveLength(404)
+      // Hints to read the map again are many; between two readings there is a pause.
+      const readings = requests.filter((command) => command === 'cluster').length
+      expect(readings).toBeLessThanOrEqual(2 + (performance.now() - since) / REDIS_LIMITS.retryMs[0])
+      observed('E12', 'a storm of MOVED', `three redirections each, ${readings} readings of the map for 100`)
     }
     node.close()
   })

@@ -167,12 +167,13 @@ describe('two replicas with a Redis between them', () => {
   })
 
   test('attack 54: a proof that one has seen is refused by the other', async () => {
-    const { verdict, sent } = await call(one)
-    expect([verdict, verdictOf(await second.ask(sent)), verdictOf(await one.ask(sent))]).toEqual([
-      'allow',
-      'dpop_replay',
-      'dpop_replay',
-    ])
+    // Whom Redis answers too late, on a machine that is busy, asks for a nonce instead; never is a proof good twice.
+    await until('answers of Redis in time', async () => {
+      const { verdict, sent } = await call(one)
+      const again = [verdictOf(await second.ask(sent)), verdictOf(await one.ask(sent))]
+      expect([verdict, ...again].filter((said) => said === 'allow')).toEqual(['allow'])
+      return again.every((said) => said === 'dpop_replay') || undefined
+    })
   })
 
   test('attack 54: a hundred copies to both at once have no two winners', async () => {
