@@ -40,7 +40,7 @@ describe.skipIf(!CLOCK_CAN_BE_MOVED)('the wall clock jumps', () => {
     for (let i = 0; i < 20; i++) expect(await stage.ask(token)).toBe('jwks_unavailable')
     await stage.issuer.up()
     stage.issuer.publish([OLD, NEW])
-    expect(await stage.ask(forge({ key: NEW, at: nowS() + 2 * HOUR }))).toBe('allow')
+    await stage.becomes(forge({ key: NEW, at: nowS() + 2 * HOUR }), 'allow')
     expect(await stage.ask(token)).toBe('allow')
     await stage.sound()
   })
@@ -99,8 +99,7 @@ describe.skipIf(!CLOCK_CAN_BE_MOVED)('the wall clock jumps', () => {
 
 describe('fault D4: the process stands still', () => {
   test('questions that waited meanwhile are answered by the time it is, not by the time they came', async () => {
-    // It is late by as long as it stood still, which is no overload.
-    await using stage = await openStage({ limits: { eventLoopLagMs: 10_000 } })
+    await using stage = await openStage()
     const LIFE_S = -55
     const token = forge({ key: OLD, at: nowS() - 300 + LIFE_S })
     expect(await stage.ask(token)).toBe('allow')

@@ -1,6 +1,7 @@
-import { existsSync, writeFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { forget, tempDirectory } from '../fixtures/process.ts'
+import { replaceFile } from '../process/ground.ts'
 
 // The wall clock of another process, moved by libfaketime (Debian: faketime). Its monotonic clock goes on as it is.
 
@@ -20,7 +21,8 @@ export interface MovedClock extends Disposable {
 export function openClock(): MovedClock {
   const directory = tempDirectory('clock')
   const file = join(directory, 'offset')
-  const step = (seconds: number) => writeFileSync(file, `${seconds < 0 ? '' : '+'}${seconds}\n`)
+  // Never read half written.
+  const step = (seconds: number) => replaceFile(file, `${seconds < 0 ? '' : '+'}${seconds}\n`)
   step(0)
   return {
     env: {

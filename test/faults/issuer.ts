@@ -1,5 +1,6 @@
 import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https'
+import { freePort } from '../fixtures/free-ports.ts'
 import { jwksOf, type SigningKey } from '../fixtures/keys.ts'
 import type { Identity } from './certificates.ts'
 
@@ -29,7 +30,8 @@ export async function openIssuer(identity?: Identity): Promise<FaultyIssuer> {
   }
   const secure = identity && createTlsServer({ ...identity }, listener)
   const server: Server | TlsServer = secure ?? createServer(listener)
-  const port = await listen(server, 0)
+  // It comes back on the same port, which nobody may take meanwhile.
+  const port = await listen(server, await freePort())
   const issuer: FaultyIssuer = {
     uri: secure ? `https://localhost:${port}/jwks` : `http://127.0.0.1:${port}/jwks`,
     askedAt,

@@ -3,7 +3,7 @@ import { type SigningKey, signingKey } from '../fixtures/keys.ts'
 import { until } from '../fixtures/process.ts'
 import { question } from '../fixtures/question.ts'
 import { openRaw, type RawClient } from '../fixtures/raw.ts'
-import { type Sidecar, startSidecar, type Tree } from '../fixtures/sidecar.ts'
+import { SHIPPED_MEMORY, type Sidecar, startSidecar, type Tree } from '../fixtures/sidecar.ts'
 import { forge } from '../fixtures/tokens.ts'
 import { verdictAt } from '../process/asker.ts'
 import { type Ground, openGround } from '../process/ground.ts'
@@ -39,7 +39,7 @@ export interface StageOptions {
 }
 
 const LIMITS = { deadlineMs: 5_000, jwksRefreshSeconds: 300 }
-const HEALED_WITHIN_MS = 40_000
+const HEALED_WITHIN_MS = 80_000
 
 export async function openStage(options: StageOptions = {}): Promise<Stage> {
   await using undo = new AsyncDisposableStack()
@@ -49,7 +49,7 @@ export async function openStage(options: StageOptions = {}): Promise<Stage> {
   before(issuer)
   const fetched = ground.issuer({ jwks: { uri: issuer.uri }, allowInsecureLoopback: true, ...options.issuer })
   const config = ground.config({ issuers: [fetched], limits: { ...LIMITS, ...options.limits } })
-  const sidecar = undo.use(await startSidecar({ config, env, wait }))
+  const sidecar = undo.use(await startSidecar({ config, env: { ...SHIPPED_MEMORY, ...env }, wait }))
   const raw = undo.use(openRaw(sidecar.unix))
   const shown = new Set<string>()
   const ask = (token: SigningKey | string) => {

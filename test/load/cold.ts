@@ -103,7 +103,7 @@ function quantiles(values: Told['latencies']): (share: number) => number {
 
 async function stage(key: SigningKey) {
   await using undo = new AsyncDisposableStack()
-  const ground = undo.use(openGround())
+  const ground = undo.use(openGround({}))
   const issuer = undo.use(await openIssuer())
   issuer.publish([key])
   const keys = { jwks: { uri: issuer.uri }, allowInsecureLoopback: true }

@@ -137,7 +137,7 @@ describe('a caller that hangs up while its question is parked', () => {
     // What the caller sent before and the sidecar answered after: proof that it has seen the reset.
     expect(await verdictAt(raw, good())).toBe('allow')
     scene.keys.serve([signingKey(), later])
-    await logged(scene.sidecar, 'cancelled')
+    await until('both lines', () => scene.sidecar.decisions.length >= 2 || undefined)
     expect(reasons(scene.sidecar).toSorted()).toEqual(['allow', 'cancelled'])
   })
 

@@ -46,7 +46,7 @@ const inFlight = (sidecar: Sidecar, count: number) =>
 // Exit code after a SIGTERM; undefined when it is still there after a time that no idle one needs.
 async function endedBy(sidecar: Sidecar): Promise<number | undefined> {
   signal(sidecar, 'SIGTERM')
-  const giveUp = new Promise<undefined>((resolve) => setTimeout(() => resolve(undefined), 10_000))
+  const giveUp = new Promise<undefined>((resolve) => setTimeout(() => resolve(undefined), 60_000))
   return (await Promise.race([sidecar.exited, giveUp]))?.code
 }
 

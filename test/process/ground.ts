@@ -19,8 +19,8 @@ export interface Ground extends Disposable {
   readonly jwksFile: string
   readonly policy: PolicyFolder
   publish(keys: readonly SigningKey[]): void
-  // Tokens of tokens.ts, keys from `jwksFile`; `over` replaces whole members.
-  config(over?: Tree): Tree
+  // Tokens of tokens.ts, keys from `jwksFile`; `over` replaces whole members, and of the limits single ones.
+  config(over?: Tree & { readonly limits?: Tree }): Tree
   issuer(over?: Tree): Tree
 }
 
@@ -33,7 +33,11 @@ export interface PolicyFolder {
   copy(source: string, change?: (directory: string) => void): string
 }
 
-export function openGround(): Ground {
+// A machine that stands still for a while makes no denial, where overload and deadlines are not what a test is about.
+const PATIENT: Tree = { eventLoopLagMs: 10_000, deadlineMs: 5_000 }
+
+// `limits` are those of a configuration that says nothing of them.
+export function openGround(limits: Tree = PATIENT): Ground {
   const directory = tempDirectory('ground')
   const jwksFile = join(directory, 'jwks.json')
   const policy = openPolicies(directory)
@@ -52,10 +56,11 @@ export function openGround(): Ground {
     policy,
     publish,
     issuer,
-    config: (over = {}) => ({
+    config: ({ limits: limited = {}, ...over } = {}) => ({
       audience: AUDIENCE,
       issuers: [issuer()],
       policy: { path: policy.path },
+      limits: { ...limits, ...limited },
       ...over,
     }),
     [Symbol.dispose]: () => forget(directory),

@@ -1,7 +1,7 @@
 import { createServer, type ServerResponse } from 'node:http'
 import { jwksOf, type SigningKey, signingKey } from '../fixtures/keys.ts'
 import type { Sidecar, Tree } from '../fixtures/sidecar.ts'
-import { startSidecar } from '../fixtures/sidecar.ts'
+import { SHIPPED_MEMORY, startSidecar } from '../fixtures/sidecar.ts'
 import type { Ground } from './ground.ts'
 
 // A key set on loopback that answers, or takes the question and stays silent.
@@ -58,5 +58,5 @@ function answer(response: ServerResponse, document: string): void {
 // Knows the first key; a question under any other `kid` of a hanging server is parked.
 export function startFetching(ground: Ground, keys: KeyServer, over: Tree = {}): Promise<Sidecar> {
   const issuer = ground.issuer({ jwks: { uri: keys.uri }, allowInsecureLoopback: true })
-  return startSidecar({ config: ground.config({ issuers: [issuer], ...over }) })
+  return startSidecar({ config: ground.config({ issuers: [issuer], ...over }), env: SHIPPED_MEMORY })
 }

@@ -134,12 +134,12 @@ describe('the socket for credentials', () => {
           () => true as const,
           () => undefined,
         )
-      await until('a family', begun, { withinMs: 10_000, everyMs: 100 })
+      await until('a family', begun, { withinMs: 60_000, everyMs: 100 })
       // A store that is new may have forgotten something: for ten seconds nobody rotates.
       expect(await outcomeOf(families.rotate(rotation('grant', token, next)))).toBe('UNAVAILABLE')
       const rotated = async () =>
         (await outcomeOf(families.rotate(rotation('grant', token, next)))) === 'rotated' || undefined
-      await until('a rotation', rotated, { withinMs: 20_000, everyMs: 200 })
+      await until('a rotation', rotated, { withinMs: 60_000, everyMs: 200 })
     }
     const { sidecar, credentials } = await startWith(openGround(), config)
     await using _ = sidecar
@@ -148,7 +148,7 @@ describe('the socket for credentials', () => {
       const outcome = await outcomeOf(families.rotate(rotation('grant', token)))
       return outcome === 'UNAVAILABLE' ? undefined : outcome
     }
-    expect(await until('a verdict', verdict, { withinMs: 10_000, everyMs: 100 })).toBe('replay')
+    expect(await until('a verdict', verdict, { withinMs: 60_000, everyMs: 100 })).toBe('replay')
     expect(await outcomeOf(families.rotate(rotation('grant', next)))).toBe('revoked')
   })
 })

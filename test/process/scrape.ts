@@ -36,6 +36,12 @@ export function listeningPorts(pid: number): readonly number[] {
     .sort((a, b) => a - b)
 }
 
+// Connections that somebody has to this Unix socket (`unix(7)`, state 03), from the side of who listens.
+export function connectionsTo(path: string): number {
+  const lines = readFileSync('/proc/net/unix', 'utf8').split('\n')
+  return lines.filter((line) => line.endsWith(` ${path}`) && line.split(/\s+/)[5] === '03').length
+}
+
 function inodeOf(link: string): string | undefined {
   try {
     return /^socket:\[(\d+)\]$/.exec(readlinkSync(link))?.[1]

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { stringify } from 'yaml'
 import { type Exit, until } from '../fixtures/process.ts'
-import { ROOT, type Tree } from '../fixtures/sidecar.ts'
+import { ROOT, SHIPPED_MEMORY, type Tree } from '../fixtures/sidecar.ts'
 
 // A sidecar whose decision log goes into a pipe that nobody reads.
 
@@ -30,7 +30,11 @@ export async function startUnread(config: Tree, directory: string): Promise<Unre
   const node = [process.execPath, join(ROOT, 'sidecar/main.ts'), '--config', file]
   // Ends with the test process, however that ends.
   const [command = '', ...args] = existsSync(SETPRIV) ? [SETPRIV, '--pdeathsig', 'KILL', '--', ...node] : node
-  const child = spawn(command, args, { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(command, args, {
+    cwd: ROOT,
+    env: { ...process.env, ...SHIPPED_MEMORY },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
   child.stdout.pause()
   const said: string[] = []
   createInterface({ input: child.stderr }).on('line', (line) => said.push(line))
@@ -39,8 +43,8 @@ export async function startUnread(config: Tree, directory: string): Promise<Unre
   })
   const listening = () => said.map(addressIn).find((address) => address !== undefined)
   const loaded = () => said.find((line) => line.includes('"event":"loaded"'))
-  const adminAddress = await until('listening event', listening, { withinMs: 15_000 })
-  await until('loaded event', loaded, { withinMs: 15_000 })
+  const adminAddress = await until('listening event', listening, { withinMs: 60_000 })
+  await until('loaded event', loaded, { withinMs: 60_000 })
   return {
     pid: child.pid ?? 0,
     unix,

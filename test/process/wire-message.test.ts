@@ -4,7 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { AuthorizerService } from '../../contracts/gen/portcullis/authorizer/v1/authorizer.ts'
 import { question, verdictOf } from '../fixtures/question.ts'
 import { openRaw, type RawClient, type Reply } from '../fixtures/raw.ts'
-import { type Sidecar, startSidecar } from '../fixtures/sidecar.ts'
+import { SHIPPED_MEMORY, type Sidecar, startSidecar } from '../fixtures/sidecar.ts'
 import { forge } from '../fixtures/tokens.ts'
 import { verdictAt } from './asker.ts'
 import { type Ground, openGround } from './ground.ts'
@@ -29,7 +29,7 @@ const goodBytes = () => requestSerialize(good())
 
 beforeAll(async () => {
   ground = openGround()
-  sidecar = await startSidecar({ config: ground.config() })
+  sidecar = await startSidecar({ config: ground.config(), env: SHIPPED_MEMORY })
   raw = openRaw(sidecar.unix)
 })
 
