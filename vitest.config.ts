@@ -10,7 +10,7 @@ const project = (name: string, include: readonly string[], more: object = {}) =>
 })
 
 // These start servers of Redis.
-const REDIS = ['redis-*', 'revocation-log-redis', 'senders', 'refresh-families']
+const REDIS = ['redis-*', 'revocation-log-redis', 'senders', 'refresh-families', 'verify-token-once']
 const hasRedis = (process.env['PATH'] ?? '')
   .split(delimiter)
   .some((one) => existsSync(join(one, 'redis-server')))

@@ -92,7 +92,7 @@ export interface Memory {
 
 export function replayOver({ redis }: Link, windowMs = WINDOW_MS): Memory {
   const replay = createSharedReplay(redis, PREFIX, { part: 'rp', windowMs })
-  const spend = async (key: Buffer) => replay.spend(key, windowMs, () => AbortSignal.timeout(5_000))
+  const spend = async (key: Buffer) => replay.spend(key, windowMs, () => AbortSignal.timeout(30_000))
   return { spend, fresh: () => spend(randomBytes(32)), unavailable: () => replay.counts().unavailable }
 }
 
