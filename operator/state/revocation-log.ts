@@ -47,7 +47,7 @@ export type Change =
   | { readonly op: 'add'; readonly entry: Revocation; readonly recalled: boolean }
   | { readonly op: 'remove'; readonly id: string }
 
-/** Of what is in force; of what was recalled apart from the rest. */
+/** Of what is in force, of each room (`revocation-rooms.ts`). */
 export interface LogLimits {
   readonly entries: number
   /** Encoded. */
@@ -96,7 +96,7 @@ export function append(log: RevocationLog, changes: readonly Change[], limits = 
     live.set(entry.id, addition)
     tally(held, addition, 1)
     const room = roomOf(addition)
-    if (room === 'own' || !old) grown.add(room)
+    if (room !== 'recalled' || !old) grown.add(room)
     return addition
   })
   keepHeld(live, held)

@@ -1,13 +1,14 @@
 import { made, partsOfId } from '../../contracts/fingerprint.ts'
 import type { Revocation } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
 import { type Addition, type Change, joinMade, type LogLimits, type RevocationLog } from './revocation-log.ts'
+import { sizeOf } from './revocation-rooms.ts'
 
 /** What machines may have the log hold. */
 export const MADE_LIMITS = {
   /** Of one question. */
   entries: 16,
   value: 512,
-  /** Part of the log's entries that the machines of one namespace may fill: four of them fill it. */
+  /** Part of their room, entries and bytes, that the machines of one namespace may fill: four of them fill it. */
   share: 0.25,
   /** How far ahead an entry may end: the longest life of a token with the largest tolerated skew. */
   lifetimeMs: (86_400 + 300) * 1000,
@@ -41,7 +42,7 @@ export function overShare(
   const added = changes.flatMap((change) =>
     change.op === 'add' && !log.live.has(change.entry.id) ? [change.entry] : [],
   )
-  return overBy(log.live.values(), added, Math.floor(limits.entries * MADE_LIMITS.share))
+  return overBy(log.live.values(), added, partOf(limits, MADE_LIMITS.share))
 }
 
 /**
@@ -55,20 +56,28 @@ export function overRecalled(
 ): string | undefined {
   const added = [...after.live.values()].flatMap(({ id, entry }) => (before.live.has(id) ? [] : [entry]))
   const made = added.filter(({ id }) => partsOfId(id) !== undefined)
-  return overBy(before.live.values(), made, Math.floor(limits.entries * MADE_LIMITS.share * 2))
+  return overBy(before.live.values(), made, partOf(limits, MADE_LIMITS.share * 2))
 }
 
-function overBy(live: Iterable<Addition>, added: readonly Revocation[], most: number): string | undefined {
-  const counts = new Map<string, number>()
-  for (const entry of added) counts.set(namespaceOf(entry), (counts.get(namespaceOf(entry)) ?? 0) + 1)
-  if (counts.size === 0) return undefined
-  for (const { id, entry } of live) {
-    const count = id.startsWith('m/') ? counts.get(namespaceOf(entry)) : undefined
-    if (count !== undefined) counts.set(namespaceOf(entry), count + 1)
+function partOf({ entries, bytes }: LogLimits, share: number): LogLimits {
+  return { entries: Math.floor(entries * share), bytes: Math.floor(bytes * share) }
+}
+
+function overBy(live: Iterable<Addition>, added: readonly Revocation[], most: LogLimits): string | undefined {
+  const held = new Map(added.map((entry) => [namespaceOf(entry), { entries: 0, bytes: 0 }]))
+  const count = (entry: Revocation) => {
+    const own = held.get(namespaceOf(entry))
+    if (!own) return
+    own.entries++
+    own.bytes += sizeOf(entry)
   }
-  for (const [namespace, count] of counts) {
-    if (count > most)
-      return `namespace ${namespace} has ${most} entries in the log that machines made, and may have no more; they go when they expire`
+  for (const entry of added) count(entry)
+  if (held.size > 0) for (const { id, entry } of live) if (id.startsWith('m/')) count(entry)
+  for (const [namespace, { entries, bytes }] of held) {
+    const full =
+      entries > most.entries ? `${most.entries} entries` : bytes > most.bytes && `${most.bytes} bytes`
+    if (full)
+      return `namespace ${namespace} has ${full} in the log that machines made, and may have no more; they go when they expire`
   }
   return undefined
 }

@@ -1,8 +1,8 @@
 import { partsOfId } from '../../contracts/fingerprint.ts'
 import { Revocation } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
 
-/** Of the log: what was recalled for people has one of its own. */
-export type Room = 'own' | 'recalled'
+/** Of the log: one for what people wrote, one for what machines made, and one for what was recalled for people. */
+export type Room = 'own' | 'made' | 'recalled'
 export type Held = Readonly<Record<Room, { entries: number; bytes: number }>>
 type Limits = Readonly<Held[Room]>
 
@@ -13,9 +13,10 @@ interface Kept {
   readonly recalled: boolean
 }
 
-// What machines made has no object either way, and a share of its own (`revocation-made.ts`).
+// However much machines and sidecars bring, what people revoke gets in. What machines made has no object either way.
 export function roomOf({ id, recalled }: Kept): Room {
-  return recalled && !partsOfId(id) ? 'recalled' : 'own'
+  if (partsOfId(id)) return 'made'
+  return recalled ? 'recalled' : 'own'
 }
 
 export function tally(held: Held, one: Kept, sign: 1 | -1): void {
@@ -26,14 +27,16 @@ export function tally(held: Held, one: Kept, sign: 1 | -1): void {
 
 /** Why a room is too full; undefined when it is not. */
 export function overfull({ entries, bytes }: Held[Room], room: Room, limits: Limits): string | undefined {
-  const what = room === 'own' ? '' : ' of what was recalled'
-  const limit = room === 'own' ? limits : recalledLimits(limits)
+  const what = WHAT[room]
+  const limit = room === 'recalled' ? recalledLimits(limits) : limits
   if (entries > limit.entries) {
     return `log is full: ${entries} entries would be in force${what}, at most ${limit.entries} may; remove or shorten other revocations`
   }
   if (bytes <= limit.bytes) return undefined
   return `log is full: ${bytes} bytes would be in force${what}, at most ${limit.bytes} may; remove or shorten other revocations`
 }
+
+const WHAT = { own: '', made: ' of what machines made', recalled: ' of what was recalled' } as const
 
 /** As much as people can have written, so that all of it can be recalled; half of what sidecars take of people (100,000) at most. */
 function recalledLimits({ entries, bytes }: Limits): Limits {
@@ -43,8 +46,12 @@ function recalledLimits({ entries, bytes }: Limits): Limits {
 /** What is in force, by room, for the caller to change; counted once, and from then on by what is added and taken away. */
 export function heldBy(live: ReadonlyMap<string, Kept>): Held {
   const known = counted.get(live)
-  if (known) return { own: { ...known.own }, recalled: { ...known.recalled } }
-  const held: Held = { own: { entries: 0, bytes: 0 }, recalled: { entries: 0, bytes: 0 } }
+  if (known) return { own: { ...known.own }, made: { ...known.made }, recalled: { ...known.recalled } }
+  const held: Held = {
+    own: { entries: 0, bytes: 0 },
+    made: { entries: 0, bytes: 0 },
+    recalled: { entries: 0, bytes: 0 },
+  }
   for (const one of live.values()) tally(held, one, 1)
   keepHeld(live, held)
   return heldBy(live)

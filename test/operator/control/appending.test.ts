@@ -5,7 +5,7 @@ import { AppendOutcome } from '../../../contracts/gen/portcullis/fleet/v1/fleet.
 import { createAppending } from '../../../operator/control/appending.ts'
 import { createRevoking } from '../../../operator/control/revoking.ts'
 import type { LogStore } from '../../../operator/ledger/log-store.ts'
-import { EMPTY_LOG } from '../../../operator/state/revocation-log.ts'
+import { append, EMPTY_LOG } from '../../../operator/state/revocation-log.ts'
 import { changesFor, overShare } from '../../../operator/state/revocation-made.ts'
 import { revocation, tokenIssuer } from '../state/objects.ts'
 import { type Mirrors, openMirrors } from './mirrors.ts'
@@ -180,4 +180,20 @@ test('one value has one entry, which denies what all that came about it do', () 
   expect(overShare(EMPTY_LOG, changesFor(EMPTY_LOG, [alice(1, 2)]), { entries: 3, bytes: 9 })).toMatch(
     /namespace shop/,
   )
+})
+
+test('the share of a namespace is one of bytes, too: long values do not keep out what others bring', () => {
+  const long = (namespace: string, count: number) =>
+    changesFor(
+      EMPTY_LOG,
+      Array.from({ length: count }, (_, index) =>
+        session(`${index}`.padEnd(512, 'x'), { source: `${namespace}/idp` }),
+      ),
+    )
+  const limits = { entries: 100, bytes: 16 * 1024 }
+  expect(overShare(EMPTY_LOG, long('shop', 6), limits)).toBeUndefined()
+  expect(overShare(EMPTY_LOG, long('shop', 7), limits)).toMatch(/namespace shop has 4096 bytes/)
+  const full = append(EMPTY_LOG, long('shop', 6), limits)
+  if (!full.ok) throw new Error(full.why)
+  expect(overShare(full.log, long('idm', 6), limits)).toBeUndefined()
 })

@@ -221,6 +221,21 @@ describe('what one sidecar recalls', () => {
     await mine.settle(now(), never)
     expect(denied()).toContainEqual(saying('one'))
   })
+  test('of what machines made of many namespaces, as much as their room holds, and keeps no Revocation out', async () => {
+    const mine = revoking()
+    await mine.settle(now(), never)
+    const half = LOG_LIMITS.entries / 2
+    for (const namespace of ['shop', 'idm'])
+      expect(await mine.recall(madeIn(namespace, half), 9_000, never)).toBe(true)
+    expect(await mine.recall(madeIn('hr', 1), 9_000, never)).toEqual({
+      why: expect.stringContaining('log is full'),
+      full: true,
+    })
+    mirrors.put('Revocation', one)
+    await mine.settle(now(), never)
+    expect(mine.problems().get('shop/one')).toBeUndefined()
+    expect(denied()).toContainEqual(saying('one'))
+  })
 })
 
 const segmentAt = (head: number) => ({
