@@ -14,7 +14,8 @@ const RATES = {
   genuine: { burst: 200, perSecond: 50 },
 } as const
 
-const KNOWN = 4_096
+/** Senders of one TokenIssuer, and TokenIssuers. */
+const KNOWN = { senders: 256, sources: 1_024 } as const
 const REMEMBERED = { ms: 15 * 60_000, marks: 20_000 } as const
 
 /** What keeps one sender from using up what others need. `source`: the TokenIssuer. */
@@ -37,34 +38,48 @@ export function createLimits(monotonic: Monotonic): Limits {
   const strangers = createBuckets(RATES.strangers, monotonic)
   const genuine = createBuckets(RATES.genuine, monotonic)
   const known = createKnown()
-  const pair = (sender: string, source: string) => `${source} ${sender}`
   return {
-    knows: known.has,
+    knows: known.anywhere,
     check(sender, source) {
       if (!senders.take(sender)) return 'sender_rate'
-      return known.has(pair(sender, source)) || strangers.take(source) ? undefined : 'issuer_rate'
+      return known.has(sender, source) || strangers.take(source) ? undefined : 'issuer_rate'
     },
     pass: (source) => genuine.take(source),
     settled(sender, source) {
       senders.give(sender)
-      if (!known.has(pair(sender, source))) strangers.give(source)
-      known.add(sender)
-      known.add(pair(sender, source))
+      if (!known.has(sender, source)) strangers.give(source)
+      known.add(sender, source)
     },
     repeated: (source) => genuine.give(source),
   }
 }
 
+// Each TokenIssuer has senders of its own: whoever may write one can bring genuine logouts of it from as many addresses as he has.
 function createKnown() {
-  const names = new Set<string>()
+  const sources = new Map<string, Set<string>>()
+  /** Of how many TokenIssuers a sender is known. */
+  const counts = new Map<string, number>()
+  const count = (sender: string, change: 1 | -1): void => {
+    const left = (counts.get(sender) ?? 0) + change
+    if (left > 0) counts.set(sender, left)
+    else counts.delete(sender)
+  }
   return {
-    has: (name: string) => names.has(name),
-    add(name: string) {
-      // Put at the end again: the one that was not used for longest goes first.
-      names.delete(name)
-      names.add(name)
-      const [oldest] = names
-      if (names.size > KNOWN && oldest !== undefined) names.delete(oldest)
+    anywhere: (sender: string) => counts.has(sender),
+    has: (sender: string, source: string) => sources.get(source)?.has(sender) === true,
+    add(sender: string, source: string) {
+      const own = sources.get(source) ?? new Set<string>()
+      // Put at the end again: what was not used for longest goes first.
+      if (!own.delete(sender)) count(sender, 1)
+      own.add(sender)
+      const [oldest] = own
+      if (own.size > KNOWN.senders && oldest !== undefined && own.delete(oldest)) count(oldest, -1)
+      sources.delete(source)
+      sources.set(source, own)
+      const [unused] = sources
+      if (sources.size <= KNOWN.sources || !unused) return
+      sources.delete(unused[0])
+      for (const one of unused[1]) count(one, -1)
     },
   }
 }
