@@ -79,13 +79,16 @@ describe('C12: the issuer cannot be asked', () => {
   test('C12: an issuer that is gone denies with 503 and is left alone; it is asked again when it is back', async () => {
     issuer.reply(json({}, 500))
     for (let at = 0; at < 5; at++) await read(opaque())
-    const before = issuer.asked.length
-    expect(seen(await read(opaque()))).toMatchObject({ verdict: 'introspection_unavailable', status: 503 })
-    expect(issuer.asked.length).toBe(before)
+    // It is tried again after a second, two, four: on a machine that is busy one of these may fall just here.
+    await until('an answer for which nobody was asked', async () => {
+      const before = issuer.asked.length
+      expect(seen(await read(opaque()))).toMatchObject({ verdict: 'introspection_unavailable', status: 503 })
+      return issuer.asked.length === before || undefined
+    })
     expect(await counterAt(sidecar, 'portcullis_circuits_open', 'circuit="introspection"')).toBe(1)
     issuer.say({ active: true, ...goodClaims(nowS()) })
     const back = async () => (seen(await read(opaque())).verdict === 'allow' ? true : undefined)
-    expect(await until('answer of the issuer that is back', back, { withinMs: 5_000, everyMs: 50 })).toBe(
+    expect(await until('answer of the issuer that is back', back, { withinMs: 60_000, everyMs: 50 })).toBe(
       true,
     )
     expect(await counterAt(sidecar, 'portcullis_circuits_open', 'circuit="introspection"')).toBe(0)
