@@ -3,8 +3,12 @@ import type { Moment } from '../request.ts'
 import { SNAPSHOT_LIMITS } from '../settings.ts'
 import type { Replay, Spent } from '../trust/replay.ts'
 
-/** One use of a token, by who made it and its `jti`. */
+/** One use of a token, by who takes it, who made it and its `jti`. */
 export interface Use {
+  /** Of this workload: the store is that of others, too, and each takes a token once. */
+  readonly audience: string
+  /** The TokenIssuer: under the same name another tenant may have keys of its own. */
+  readonly source: string
   readonly issuer: string
   readonly jti: string
   /** When it has expired anyway. */
@@ -37,10 +41,10 @@ export const SINGLE_USE_MS = (LOGOUT_S + 2 * SNAPSHOT_LIMITS.skewS + 2 * MARGIN_
 export function createSingleUse(shared: Replay | undefined, entries: number = SINGLE_USE_ENTRIES): SingleUse {
   const here = createMemory(entries)
   return {
-    spend({ issuer, jti, until, at, everywhere }, signal) {
+    spend({ audience, source, issuer, jti, until, at, everywhere }, signal) {
       if (everywhere && !shared) return 'unavailable'
-      // Of fixed length, whatever either of the two is made of.
-      const key = hash('sha256', `${issuer.length}:${issuer}${jti}`, 'buffer')
+      // Of fixed length, whatever they are made of.
+      const key = hash('sha256', JSON.stringify([audience, source, issuer, jti]), 'buffer')
       const own = here(key.toString('base64'), until, at)
       if (own !== 'fresh' || !shared) return own
       const settle = (spent: Spent): Spent => (spent === 'unavailable' && !everywhere ? own : spent)

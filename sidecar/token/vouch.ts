@@ -192,7 +192,10 @@ async function spent(who: Vouched, proven: ProvenToken, setting: Setting): Promi
   const { issuer, jti } = who
   const until = (who.expiresAt + proven.issuer.skewS + 1) * 1000
   const { sharedReplay: everywhere } = trust.tokens.requirements(ACTION)
-  const use = await steps.once.spend({ issuer, jti, until, at, everywhere }, () => caller.signal())
+  const use = await steps.once.spend(
+    { audience: trust.audience, source: proven.issuer.source, issuer, jti, until, at, everywhere },
+    () => caller.signal(),
+  )
   if (use !== 'fresh') return deny(use === 'seen' ? 'revoked_jti' : 'replay_store_unavailable')
   // What changed while a store was asked cannot be looked at anew, since the token is used up.
   const now = steps.current(steps.wall())

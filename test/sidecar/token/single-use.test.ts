@@ -7,11 +7,20 @@ import { createReplayMemory, type Replay, type Spent } from '../../../sidecar/tr
 const AT = 1_790_000_000_000
 const never = () => new AbortController().signal
 
+const USE: Omit<Use, 'jti'> = {
+  audience: 'invoices',
+  source: 'shop/idp',
+  issuer: 'i',
+  until: AT + 60_000,
+  at: AT,
+  everywhere: false,
+}
+
 /** One replica, beside this store of all of them. */
 function open(shared?: Replay, entries?: number) {
   const once = createSingleUse(shared, entries)
   return async (jti: string, change: Partial<Use> = {}): Promise<Spent> =>
-    once.spend({ issuer: 'i', jti, until: AT + 60_000, at: AT, everywhere: false, ...change }, never)
+    once.spend({ ...USE, jti, ...change }, never)
 }
 
 /** A store that is lost while `lost` says so. */
@@ -38,6 +47,14 @@ describe('L6: replicas with a store between them', () => {
     expect(await other('a')).toBe('seen')
     expect(await one('a')).toBe('seen')
     expect(await other('a', { issuer: 'i2' })).toBe('fresh')
+  })
+
+  test('know nothing of what other workloads have seen, nor of another tenant’s issuer with the same name', async () => {
+    const shared = losing(() => false)
+    const [one, other] = [open(shared), open(shared)]
+    expect(await one('a', { source: 'hostile/idp' })).toBe('fresh')
+    expect(await one('a', { audience: 'orders' })).toBe('fresh')
+    expect([await other('a'), await other('a')]).toEqual(['fresh', 'seen'])
   })
 
   test('know each for itself while it is lost, and ever after', async () => {
