@@ -3,7 +3,7 @@ import { Fault, type Now } from '../ports.ts'
 import type { JsonObject, Moment } from '../request.ts'
 import { lapsed } from '../trust/lease.ts'
 import type { Snapshot } from '../trust/snapshot.ts'
-import { type Expected, isNumericDate, type ProfileName } from './evidence.ts'
+import { type Expected, hasEnded, isNumericDate, type ProfileName } from './evidence.ts'
 import { PROFILES } from './profiles.ts'
 import { LOGOUT_S, type SingleUse } from './single-use.ts'
 import { tenantOf } from './tenant.ts'
@@ -171,7 +171,7 @@ function clientNamed(profile: ProfileName, claims: JsonObject): string {
 function withdrawn(
   who: Vouched,
   { claims, issuer }: ProvenToken,
-  { trust, at }: Setting,
+  { steps, trust, at }: Setting,
 ): Reason | undefined {
   const logout = who.tokenKind === 'logout_token'
   const { iat, sid } = claims
@@ -181,7 +181,10 @@ function withdrawn(
   // In the seconds that are tolerated after its end a token is what it was in its last one (as in token/standing.ts).
   const last = Math.min(at, who.expiresAt * 1000 - 1)
   const revoked = trust.revocations.size > 0 && trust.revocations.against({ ...named, issuedAt }, facts, last)
-  return revoked || (lapsed(trust, ACTION, at) ? 'revocation_stale' : undefined)
+  if (revoked || lapsed(trust, ACTION, at)) return revoked || 'revocation_stale'
+  // What was waited for took time, as in decide.ts.
+  const now = steps.wall()
+  return now > at && hasEnded(claims, issuer, Math.floor(now / 1000)) ? 'expired' : undefined
 }
 
 const ONCE: ReadonlySet<TokenKind> = new Set(['logout_token', 'client_assertion'])

@@ -70,31 +70,58 @@ test.each([
   expect(await answeredAfter(ms, { exp: AT_S - SKEW_S + 10, install: true })).toBe(want)
 })
 
-test.each([
-  [30_000, 'verified'],
-  [-5_001, 'clock_unsafe'],
-])('VerifyToken, when the clock moves by %i ms while a key is fetched: %s', async (ms, want) => {
-  const { trust } = await openSteps({ issuers: [...PARTIES] })
+/** What VerifyToken says of a token that ends then, when the wall clock moves so far while its key is fetched, or while it is used up. */
+async function vouchedAfter(
+  ms: number,
+  { endsInS = 120, using = false }: { endsInS?: number; using?: boolean } = {},
+): Promise<string> {
+  const { trust } = await openSteps({ issuers: PARTIES.map((one) => ({ ...one, skewS: SKEW_S })) })
   const store = createTrustStore()
   store.swap(trust)
   let wall = ARENA_S * 1000
+  const passes = () => {
+    wall += ms
+    store.current(wall)
+  }
+  const once = createSingleUse(undefined)
   const vouch = createVouch({
     wall: () => wall,
     current: store.current,
     prove: forgetful(
       createProve(async (issuer, { kid }) => {
-        wall += ms
-        store.current(wall)
+        if (!using) passes()
         return issuer.keys.byKid.get(kid)?.[0] ?? deny('kid_unknown')
       }),
     ),
-    once: createSingleUse(undefined),
+    once: {
+      async spend(...use) {
+        if (using) passes()
+        return once.spend(...use)
+      },
+    },
     svid: undefined,
     broke: (fault) => {
       throw fault
     },
   })
   const asked = { tokenKind: 'logout_token', expected: EXPECTED.logout_token, timeoutMs: 0 } as const
-  const { outcome } = await vouch({ ...asked, token: Buffer.from(mint('logout_token')) }, PATIENT)
-  expect(denied(outcome) ? outcome.reason : 'verified').toBe(want)
+  const claims = { iat: ARENA_S - 300, exp: ARENA_S - SKEW_S + endsInS }
+  const { outcome } = await vouch({ ...asked, token: Buffer.from(mint('logout_token', claims)) }, PATIENT)
+  return denied(outcome) ? outcome.reason : 'verified'
+}
+
+test.each([
+  [30_000, 'verified'],
+  [-5_001, 'clock_unsafe'],
+])('VerifyToken, when the clock moves by %i ms while it waits: %s', async (ms, want) => {
+  expect(await vouchedAfter(ms)).toBe(want)
+  expect(await vouchedAfter(ms, { using: true })).toBe(want)
+})
+
+test.each([
+  [9_000, 'verified'],
+  [10_000, 'expired'],
+])('VerifyToken, of a token that ends in 10 s, after %i ms: %s', async (ms, want) => {
+  expect(await vouchedAfter(ms, { endsInS: 10 })).toBe(want)
+  expect(await vouchedAfter(ms, { endsInS: 10, using: true })).toBe(want)
 })
