@@ -19,7 +19,8 @@ const target = { resource: CONFIG_MAPS, namespace, name: 'written' }
 async function lead(term: Term): Promise<void> {
   say(`won ${term.transitions}`)
   const guarded = fenced(transport, term)
-  while (!term.signal.aborted) {
+  // Goes on until it is stopped from outside: a term that is over must refuse what is still asked in its name.
+  for (;;) {
     try {
       const change = {
         type: 'merge',
