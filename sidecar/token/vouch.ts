@@ -73,13 +73,14 @@ const ACTION = 'token:verify'
 export function createVouch(steps: VouchSteps): Vouch {
   return async (request, caller) => {
     let trust: Snapshot | undefined
+    const progress: Progress = { used: 'not yet' }
     try {
       for (let looks = 0; looks < MOST_LOOKS; looks++) {
         const at = steps.wall()
         const believed = steps.current(at)
         if (denied(believed)) return { outcome: believed, trust }
         trust = believed
-        const outcome = await vouchFor(request, { steps, trust, at, caller })
+        const outcome = await vouchFor(request, { steps, trust, at, caller, progress })
         const now = steps.current(steps.wall())
         if (denied(now)) return { outcome: now, trust }
         const gone = caller.gone()
@@ -98,7 +99,13 @@ export function createVouch(steps: VouchSteps): Vouch {
 /** How often one question is looked at while beliefs are replaced meanwhile; after that nobody knows. */
 const MOST_LOOKS = 3
 
+/** Whether a token was used up, which happens once, however often it is looked at; and if every replica knows. */
+interface Progress {
+  used: 'not yet' | 'here' | 'everywhere'
+}
+
 interface Setting {
+  readonly progress: Progress
   readonly steps: VouchSteps
   readonly trust: Snapshot
   readonly at: Moment
@@ -190,19 +197,25 @@ function withdrawn(
 const ONCE: ReadonlySet<TokenKind> = new Set(['logout_token', 'client_assertion'])
 
 // Last of all, so that a token that is refused for anything else uses nothing up.
-async function spent(who: Vouched, proven: ProvenToken, setting: Setting): Promise<Denial | undefined> {
-  const { steps, trust, at, caller } = setting
+async function spent(
+  who: Vouched,
+  proven: ProvenToken,
+  setting: Setting,
+): Promise<Denial | 'overtaken' | undefined> {
+  const { steps, trust, at, caller, progress } = setting
   const { issuer, jti } = who
   const until = (who.expiresAt + proven.issuer.skewS + 1) * 1000
   const { sharedReplay: everywhere } = trust.tokens.requirements(ACTION)
+  if (progress.used !== 'not yet')
+    return everywhere && progress.used === 'here' ? deny('not_ready') : undefined
   const use = await steps.once.spend(
     { audience: trust.audience, source: proven.issuer.source, issuer, jti, until, at, everywhere },
     () => caller.signal(),
   )
   if (use !== 'fresh') return deny(use === 'seen' ? 'revoked_jti' : 'replay_store_unavailable')
-  // What changed while a store was asked cannot be looked at anew, since the token is used up.
+  progress.used = everywhere ? 'everywhere' : 'here'
   const now = steps.current(steps.wall())
-  if (!denied(now) && now.generation !== trust.generation) return deny('not_ready')
+  if (!denied(now) && now.generation !== trust.generation) return 'overtaken'
   const late = withdrawn(who, proven, setting)
   return late ? deny(late) : undefined
 }

@@ -71,21 +71,33 @@ describe('beliefs that are replaced while a check waits', () => {
   })
 })
 
-describe('VerifyToken, when beliefs are replaced while a key is fetched', async () => {
+describe('VerifyToken, when beliefs are replaced while it waits', async () => {
   const { trust } = await openSteps({ issuers: [...PARTIES] })
   const proveNow = forgetful(
     createProve((issuer, { kid }) => issuer.keys.byKid.get(kid)?.[0] ?? deny('kid_unknown')),
   )
-  const vouchedWhile = async (change: (before: Snapshot) => Snapshot, times = 1) => {
+  const vouchedWhile = async (
+    change: (before: Snapshot) => Snapshot,
+    { times = 1, using = false }: { times?: number; using?: boolean } = {},
+  ) => {
     let [believed, looks] = [trust, 0]
+    const waits = () => {
+      if (looks++ < times) believed = change(believed)
+    }
+    const once = createSingleUse(undefined)
     const vouch = createVouch({
       wall: () => ARENA_S * 1000,
       current: () => believed,
       prove: (inquiry) => {
-        if (looks++ < times) believed = change(believed)
+        if (!using) waits()
         return proveNow(inquiry)
       },
-      once: createSingleUse(undefined),
+      once: {
+        async spend(...use) {
+          if (using) waits()
+          return once.spend(...use)
+        },
+      },
       svid: undefined,
       broke: (fault) => {
         throw fault
@@ -98,16 +110,33 @@ describe('VerifyToken, when beliefs are replaced while a key is fetched', async 
   }
   const next = (before: Snapshot) => ({ ...before, generation: before.generation + 1 })
 
-  test('what they refuse is refused', async () => {
-    const { verdict } = await vouchedWhile((before) => ({ ...next(before), issuers: new Map() }))
-    expect(verdict).toBe('iss_unknown')
-  })
+  describe.each([
+    ['for its key', false],
+    ['for the store of what was used', true],
+  ])('%s', (_what, using) => {
+    test('what they refuse is refused', async () => {
+      const { verdict } = await vouchedWhile((before) => ({ ...next(before), issuers: new Map() }), { using })
+      expect(verdict).toBe('iss_unknown')
+    })
 
-  test('what they do not touch is used once, under them', async () => {
-    expect(await vouchedWhile(next)).toEqual({ verdict: 'verified', generation: trust.generation + 1 })
+    test('what they do not touch is used once, under them', async () => {
+      const want = { verdict: 'verified', generation: trust.generation + 1 }
+      expect(await vouchedWhile(next, { using })).toEqual(want)
+    })
   })
 
   test('replaced each time, nobody knows', async () => {
-    expect((await vouchedWhile(next, Number.POSITIVE_INFINITY)).verdict).toBe('not_ready')
+    expect((await vouchedWhile(next, { times: Number.POSITIVE_INFINITY })).verdict).toBe('not_ready')
+  })
+
+  test('what was used here alone and must now be unused everywhere: nobody knows', async () => {
+    const demanding = (before: Snapshot): Snapshot => ({
+      ...next(before),
+      tokens: {
+        ...before.tokens,
+        requirements: (action) => ({ ...before.tokens.requirements(action), sharedReplay: true }),
+      },
+    })
+    expect((await vouchedWhile(demanding, { using: true })).verdict).toBe('not_ready')
   })
 })
