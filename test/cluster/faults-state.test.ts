@@ -90,6 +90,14 @@ describe.skipIf(reason)('what control remembers', () => {
     expect(sidecar.held().revocationHead).toBeGreaterThan(revocationHead)
     await eventually(() => expect(sidecar.held().generation).toBeGreaterThan(generation), 30_000)
     expect(lowest()).toEqual([])
+    // Once every revocation has an object again, nothing is left of it.
+    await world.apply(revocationYaml('r2'))
+    await eventually(
+      async () =>
+        expect(await world.condition('trustdomain', 'main', 'StateRolledBack')).toMatch(/False Recovered/),
+      90_000,
+    )
+    expect(denies(sidecar, 'r2')).toBe(true)
   }, 180_000)
 
   test('I7 etcd restore: a new replica relearns from a sidecar before it serves anybody', async () => {
