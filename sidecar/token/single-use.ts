@@ -39,19 +39,26 @@ export const SINGLE_USE_MS = (LOGOUT_S + 2 * SNAPSHOT_LIMITS.skewS + 2 * MARGIN_
  * seen by itself, which will do unless a route demands more: a logout that nobody takes would be worse than one that is taken twice.
  */
 export function createSingleUse(shared: Replay | undefined, entries: number = SINGLE_USE_ENTRIES): SingleUse {
-  const here = createMemory(entries)
+  const remembered = createMemory(entries)
   return {
     spend({ audience, source, issuer, jti, until, at, everywhere }, signal) {
-      if (everywhere && !shared) return 'unavailable'
       // Of fixed length, whatever they are made of.
       const key = hash('sha256', JSON.stringify([audience, source, issuer, jti]), 'buffer')
-      const own = here(key.toString('base64'), until, at)
-      if (own !== 'fresh' || !shared) return own
-      const settle = (spent: Spent): Spent => (spent === 'unavailable' && !everywhere ? own : spent)
-      const spent = shared.spend(key, Math.ceil(until - at) + MARGIN_S * 1000, signal)
-      return spent instanceof Promise ? spent.then(settle) : settle(spent)
+      const here = () => remembered(key.toString('base64'), until, at)
+      if (!shared) return everywhere ? 'unavailable' : here()
+      const ttlMs = Math.ceil(until - at) + MARGIN_S * 1000
+      // Who needs its word asks the store first, so that what it could not tell of is not used up and may come again.
+      if (everywhere)
+        return settled(shared.spend(key, ttlMs, signal), (spent) => (spent === 'fresh' ? here() : spent))
+      const own = here()
+      if (own !== 'fresh') return own
+      return settled(shared.spend(key, ttlMs, signal), (spent) => (spent === 'unavailable' ? own : spent))
     },
   }
+}
+
+function settled(spent: Spent | Promise<Spent>, settle: (spent: Spent) => Spent): Spent | Promise<Spent> {
+  return spent instanceof Promise ? spent.then(settle) : settle(spent)
 }
 
 function createMemory(entries: number): (name: string, until: Moment, at: Moment) => Spent {

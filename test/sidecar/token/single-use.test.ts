@@ -66,6 +66,24 @@ describe('L6: replicas with a store between them', () => {
     expect([await one('a'), await other('a')]).toEqual(['seen', 'seen'])
   })
 
+  test('told to come again, what must be unused everywhere comes again once the store is back', async () => {
+    let lost = true
+    const shared = losing(() => lost)
+    const [one, other] = [open(shared), open(shared)]
+    expect(await one('a', { everywhere: true })).toBe('unavailable')
+    lost = false
+    expect(await one('a', { everywhere: true })).toBe('fresh')
+    expect([await other('a', { everywhere: true }), await one('a', { everywhere: true })]).toEqual([
+      'seen',
+      'seen',
+    ])
+    // What was used while nobody demanded the store is used.
+    lost = true
+    expect(await one('b')).toBe('fresh')
+    lost = false
+    expect(await one('b', { everywhere: true })).toBe('seen')
+  })
+
   test('refuse while it is lost, or where there is none, when it must be unused everywhere', async () => {
     expect(await open(losing(() => true))('a', { everywhere: true })).toBe('unavailable')
     expect(await open()('a', { everywhere: true })).toBe('unavailable')
