@@ -160,6 +160,14 @@ export const ALERT_CASES: Readonly<Record<string, AlertCase>> = {
     fires: histogram('revocation_propagation_seconds', OPERATOR, ['1', '2'], [98, 2]),
     silent: histogram('revocation_propagation_seconds', OPERATOR, ['1', '2'], [995, 5]),
   },
+  PortcullisLogoutsTurnedAway: {
+    fires: one(`portcullis_logout_total{${OPERATOR},status="503",why="full"}`, lateBurst(1)),
+    // What is forged is told 400, however much of it comes.
+    silent: [
+      [`portcullis_logout_total{${OPERATOR},status="400",why="signature_invalid"}`, growing(600)],
+      [`portcullis_logout_total{${OPERATOR},status="503",why="full"}`, steady(7)],
+    ],
+  },
   PortcullisReplayStoreLost: {
     fires: one(`replay_store_state{${POD},state="lost"}`, steady(1)),
     silent: [

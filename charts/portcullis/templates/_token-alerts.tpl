@@ -191,6 +191,16 @@
           Revocations take {{ "{{ $value | humanizeDuration }}" }} to be in force everywhere, at the 99th percentile.
         description: >-
           The aim is a second. The lease bounds it whatever happens: after it sidecars that have not heard deny.
+    - alert: PortcullisLogoutsTurnedAway
+      expr: >-
+        sum by (namespace, why) (increase(portcullis_logout_total{status="503"}[15m])) > 0
+      labels: { severity: warning }
+      annotations:
+        runbook_url: {{ $runbooks }}/PortcullisLogoutsTurnedAway.md
+        summary: >-
+          Logout tokens were answered 503 in the last quarter of an hour: {{ "{{ $labels.why }}" }}.
+        description: >-
+          Most providers do not send them again: sessions that ended there go on here until their tokens end.
     - alert: PortcullisReplayStoreLost
       expr: >-
         max by (namespace) (replay_store_state{state="lost"}) > 0
