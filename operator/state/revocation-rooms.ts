@@ -28,7 +28,7 @@ export function tally(held: Held, one: Kept, sign: 1 | -1): void {
 /** Why a room is too full; undefined when it is not. */
 export function overfull({ entries, bytes }: Held[Room], room: Room, limits: Limits): string | undefined {
   const what = WHAT[room]
-  const limit = room === 'recalled' ? recalledLimits(limits) : limits
+  const limit = room === 'made' ? limits : writtenLimits(limits)
   if (entries > limit.entries) {
     return `log is full: ${entries} entries would be in force${what}, at most ${limit.entries} may; remove or shorten other revocations`
   }
@@ -38,8 +38,11 @@ export function overfull({ entries, bytes }: Held[Room], room: Room, limits: Lim
 
 const WHAT = { own: '', made: ' of what machines made', recalled: ' of what was recalled' } as const
 
-/** As much as people can have written, so that all of it can be recalled; half of what sidecars take of people (100,000) at most. */
-function recalledLimits({ entries, bytes }: Limits): Limits {
+/**
+ * Half of what sidecars take of people (100,000) at most, for what people wrote and for what was recalled of them: all that they wrote can
+ * be recalled, and sidecars take both.
+ */
+function writtenLimits({ entries, bytes }: Limits): Limits {
   return { entries: Math.min(entries, 50_000), bytes: Math.min(bytes, 8 * 1024 * 1024) }
 }
 

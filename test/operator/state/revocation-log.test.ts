@@ -23,6 +23,7 @@ import {
   type Segment,
   type Step,
 } from '../../../operator/state/revocation-segments.ts'
+import { REVOCATION_LIMITS } from '../../../sidecar/trust/revocation-wire.ts'
 import { createRevocations, type Revocations } from '../../../sidecar/trust/revocations.ts'
 
 const NEVER = 9_000_000_000_000
@@ -162,11 +163,23 @@ describe('what was recalled has a room of its own', () => {
     expect(append(log, [again('c'), again('d')], limits)).toMatchObject({ ok: false })
     expect(append(compact(appended(log, add('c')), 0), [add('d')], limits)).toMatchObject({ ok: true })
   })
-  test('of a large log it takes what people can have written, and leaves sidecars the other half', () => {
+  test('of a large log people write what can be recalled of them, and sidecars take both', () => {
     const most = { entries: 250_000, bytes: 96 * 1024 * 1024 }
     const many = (count: number) => Array.from({ length: count }, (_, index) => entry(`${index}`))
-    expect(merge(EMPTY_LOG, [{ head: 9, entries: many(50_000) }], most).ok).toBe(true)
-    expect(merge(EMPTY_LOG, [{ head: 9, entries: many(50_001) }], most).ok).toBe(false)
+    const written = (count: number) =>
+      append(
+        EMPTY_LOG,
+        many(count).map((one): Change => ({ op: 'add', entry: one, recalled: false })),
+        most,
+      )
+    for (const [count, ok] of [
+      [50_000, true],
+      [50_001, false],
+    ] as const) {
+      expect(written(count).ok).toBe(ok)
+      expect(merge(EMPTY_LOG, [{ head: 9, entries: many(count) }], most).ok).toBe(ok)
+    }
+    expect(2 * 50_000).toBeLessThanOrEqual(REVOCATION_LIMITS.named)
   })
 })
 
