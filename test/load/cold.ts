@@ -155,11 +155,13 @@ async function rotation(junkRate: number): Promise<void> {
 
 async function cold(alg: ColdAlg, rate: number, seconds: number): Promise<void> {
   const key = signingKey(alg)
+  const loadBefore = loadavg()[0]
   process.stderr.write(`cold: signing ${rate * seconds} tokens\n`)
   const frames = await signFrames(key, rate * seconds, Math.floor(Date.now() / 1000))
   await using world = await stage(key)
   const { sidecar } = world
-  const loadBefore = loadavg()[0]
+  // Signing was a load of its own.
+  const loadSigned = loadavg()[0]
   const before = threadTimes(sidecar.pid)
   const own = process.cpuUsage()
   const pumped = await pump(sidecar.unix, frames, { perSecond: rate, streams: GOOD_STREAMS })
@@ -177,7 +179,7 @@ async function cold(alg: ColdAlg, rate: number, seconds: number): Promise<void> 
     serverWaited: busy(server.waited),
     generatorBusy: busy(user + system),
     rssMB: Math.round(sidecar.rssBytes() / 1e6),
-    loads: [loadBefore, loadavg()[0]],
+    loads: [loadBefore, loadSigned, loadavg()[0]],
   }
   process.stdout.write(`${JSON.stringify(row)}\n`)
 }
