@@ -53,9 +53,10 @@ export function createRecalling(needs: RecallingNeeds): PublisherPorts['recalled
     revocationHead,
     generation,
     pod,
+    own,
   }: Recollection): Promise<Unkept | undefined> => {
     for (let tries = 0; tries < TRIES; tries += 1) {
-      const stored = await revoking.recall(entries, revocationHead, signal)
+      const stored = await revoking.recall(entries, revocationHead, signal, own)
       if (typeof stored === 'object') return stored
       const raised = stored && (await numbering.raiseAbove(generation, signal))
       if (raised) {

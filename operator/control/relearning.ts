@@ -62,6 +62,7 @@ export function createRelearning({ views, merge, pod, namespace, report }: Relea
         entries,
         sources: [],
         begins: true,
+        own: true,
       }).finally(() => {
         busy = false
       })

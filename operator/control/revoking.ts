@@ -23,8 +23,16 @@ export interface Revoking {
   settle(at: number, signal: AbortSignal): Promise<boolean>
   /** Denies what machines ask for, all of it or nothing; resolves after it is stored. */
   append(entries: readonly Revocation[], at: number, signal: AbortSignal): Promise<Stored>
-  /** Takes back what the fleet remembers and the database has forgotten. `false`: somebody else wrote meanwhile. */
-  recall(entries: readonly Revocation[], head: number, signal: AbortSignal): Promise<boolean | Unkept>
+  /**
+   * Takes back what the fleet remembers and the database has forgotten. `false`: somebody else wrote meanwhile. `own`: this replica
+   * remembers it, so it was in the log, and there is room for it.
+   */
+  recall(
+    entries: readonly Revocation[],
+    head: number,
+    signal: AbortSignal,
+    own?: boolean,
+  ): Promise<boolean | Unkept>
   /** By `namespace/name` of the Revocation: why it denies nothing. */
   problems(): ReadonlyMap<string, string>
 }
@@ -87,12 +95,12 @@ export function createRevoking({ logs, views, random, kindExists, stands }: Revo
         if (!appended.ok) return { full: appended.why }
         return (await logs.store(tidied(appended.log, at), signal)) ? 'stored' : 'again'
       }),
-    async recall(entries, head, signal) {
+    async recall(entries, head, signal, own = false) {
       const { log } = views.current()
       if (typeof log === 'string') return { why: `the revocation log cannot be read: ${log}`, full: false }
-      const merged = merge(log, [{ head, entries }], logs.limits)
+      const merged = merge(log, [{ head, entries }], own ? 'none' : logs.limits)
       if (!merged.ok) return { why: merged.why, full: true }
-      const why = overRecalled(log, merged.log, logs.limits)
+      const why = own ? undefined : overRecalled(log, merged.log, logs.limits)
       return why === undefined ? logs.store(merged.log, signal) : { why, full: true }
     },
   }

@@ -166,7 +166,15 @@ async function remember(
   if (refused > 0) ports.report('recalled_entries_refused', { pod: uid, refused })
   const begins = (told.revocations?.base ?? 0) === 0
   const unkept = await ports
-    .recalled({ pod, generation, revocationHead, entries, sources: sourcesOf(world, uid), begins })
+    .recalled({
+      pod,
+      generation,
+      revocationHead,
+      entries,
+      sources: sourcesOf(world, uid),
+      begins,
+      own: false,
+    })
     .catch((cause): Unkept => ({ why: cause instanceof Error ? cause.message : 'unknown', full: false }))
   // It answered, and is asked again as soon as the answer can be kept.
   if (unkept && !unkept.full) askedAt.delete(uid)

@@ -61,4 +61,6 @@ export interface Recollection {
   readonly sources: readonly string[]
   /** The first part, or all of it. */
   readonly begins: boolean
+  /** This replica remembers it, and no sidecar has told it. */
+  readonly own: boolean
 }

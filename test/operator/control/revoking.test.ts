@@ -203,6 +203,15 @@ describe('what one sidecar recalls', () => {
     expect(denied()).toContainEqual(saying('one'))
     expect(await mine.append(madeIn('shop', 1), now(), never)).toBe('stored')
   })
+  test('does not keep out what this replica remembers itself, however full its room is', async () => {
+    const mine = revoking()
+    await mine.settle(now(), never)
+    expect(await mine.recall(junk(LOG_LIMITS.entries), 9_000, never)).toBe(true)
+    const lost = of('shop/idp', 'lost', { $case: 'jti', jti: 'one' })
+    expect(await mine.recall([lost], 99_000, never)).toMatchObject({ full: true })
+    expect(await mine.recall([lost], 99_000, never, true)).toBe(true)
+    expect(denied()).toContainEqual(saying('one', true))
+  })
   test('of what machines made, at most twice the share of a namespace', async () => {
     const mine = revoking()
     await mine.settle(now(), never)
@@ -314,7 +323,7 @@ describe('while something is forgotten', () => {
     const told = ({ uid, namespace, name }: typeof a) =>
       relearning.recalled({
         ...{ pod: { uid, namespace, name }, generation: 1, revocationHead: 1 },
-        ...{ entries: [], sources: [], begins: true },
+        ...{ entries: [], sources: [], begins: true, own: false },
       })
     expect(await told(a)).toEqual(AWAY)
     await told(b)
@@ -336,7 +345,7 @@ describe('what a sidecar told and could not be stored', () => {
   const a = pod('shop', 'a')
   const telling = (sources: readonly string[], begins = true) => ({
     ...{ pod: { uid: a.uid, namespace: 'shop', name: 'a' }, generation: 1, revocationHead: 1 },
-    ...{ entries: [], sources, begins },
+    ...{ entries: [], sources, begins, own: false },
   })
   beforeEach(() => mirrors.pod(a))
 

@@ -100,6 +100,7 @@ const told = (entries: readonly Revocation[]) => ({
   entries,
   sources: [],
   begins: true,
+  own: false,
 })
 
 test('what was recalled is counted until its object is there again, and then it is over', async () => {
