@@ -168,8 +168,11 @@ async function take(
     signal,
   )
   if (outcome === AppendOutcome.APPEND_OUTCOME_REPEATED) limits.repeated(issuer.source)
-  else limits.settled(sender, issuer.source)
-  if (outcome === AppendOutcome.APPEND_OUTCOME_STORED) stored.add(mark)
+  // What was not stored could be sent again by whoever recorded it: it says nothing about its sender.
+  if (outcome === AppendOutcome.APPEND_OUTCOME_STORED) {
+    limits.settled(sender, issuer.source)
+    stored.add(mark)
+  }
   return OUTCOMES.get(outcome) ?? later('unavailable')
 }
 

@@ -278,6 +278,13 @@ describe('who can keep whom out', () => {
     for (const one of ['192.0.2.1', '192.0.2.2']) await tally(200, () => from(one, forged))
     expect((await from('192.0.2.9', genuine())).status).toBe(503)
   })
+  test('neither does a genuine one that was not stored: whoever recorded it could send it', async () => {
+    outcome = AppendOutcome.APPEND_OUTCOME_FULL
+    await from('192.0.2.9', genuine())
+    outcome = AppendOutcome.APPEND_OUTCOME_STORED
+    for (const one of ['192.0.2.1', '192.0.2.2']) await tally(200, () => from(one, forged))
+    expect(await tally(1, () => from('192.0.2.9', genuine()))).toEqual({ issuer_rate: 1 })
+  })
   test('an unknown kid costs as much as a forged signature: its key is asked for', async () => {
     const unknown = logoutToken({}, { kid: 'k-2' })
     expect(await tally(201, () => from('192.0.2.1', unknown))).toEqual({ kid_unknown: 200, sender_rate: 1 })
