@@ -107,7 +107,7 @@ async function stage(key: SigningKey) {
   const issuer = undo.use(await openIssuer())
   issuer.publish([key])
   const keys = { jwks: { uri: issuer.uri }, allowInsecureLoopback: true }
-  const config = ground.config({ issuers: [ground.issuer(keys)], log: { decisions: false } })
+  const config = ground.config({ issuers: [ground.issuer(keys)] })
   const sidecar = undo.use(await startSidecar({ config, env: { NODE_OPTIONS: SIDECAR_FLAGS.join(' ') } }))
   const kept = undo.move()
   return { issuer, sidecar, [Symbol.asyncDispose]: () => kept.disposeAsync() }
