@@ -19,6 +19,7 @@ export interface ReflectorRules {
   readonly watchSeconds: readonly [number, number]
   /** A watch without a byte for this long is dead. The server sends a bookmark about every minute. */
   readonly stallMs: number
+  /** Waits between failures. The longest is also how late a revocation may be after the API server is back, and only a few mirrors ask. */
   readonly backoffMs: readonly [number, number]
   /** Ask for initial events over the watch (KEP-3157) before falling back to pages. */
   readonly watchList: boolean
@@ -30,7 +31,7 @@ export const REFLECTOR_RULES: ReflectorRules = {
   listTimeoutMs: 60_000,
   watchSeconds: [300, 600],
   stallMs: 90_000,
-  backoffMs: [800, 30_000],
+  backoffMs: [800, 5_000],
   watchList: true,
 }
 
