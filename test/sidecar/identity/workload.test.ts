@@ -80,9 +80,16 @@ test('a refusal of what was fine before is believed only once the operator was t
   Object.assign(world.script, { workloadTtlMs: HOUR_MS / 3 })
   const { workload } = identitiesIn(world)
   await issued(world, 'workload', 1)
-  // As after an etcd restore: the control SVID is in nobody's records.
+  const told: string[] = []
+  workload.watch(() => told.push(workload.state().kind))
+  // As after an etcd restore: the control SVID is in nobody's records, until it is renewed.
   world.script.refuse = {
     workload: { code: status.PERMISSION_DENIED, details: 'not the newest of this pod' },
+  }
+  const { spoil } = world.script
+  world.script.spoil = (method, answer) => {
+    if (method === 'control') world.script.refuse = {}
+    return answer
   }
   await world.time.advance(HOUR_MS / 6 + 100)
   await issued(world, 'control', 2)
@@ -90,10 +97,10 @@ test('a refusal of what was fine before is believed only once the operator was t
     undefined,
     CONTROL,
   ])
-  expect(workload.state().kind).toBe('held')
-  world.script.refuse = {}
   await world.time.advance(1_000)
   await issued(world, 'workload', 2)
+  expect(told).not.toContain('refused')
+  world.script.spoil = spoil
 
   world.script.refuse = { workload: { code: status.PERMISSION_DENIED, details: 'not entitled' } }
   await world.time.advance(HOUR_MS / 6 + 100)
