@@ -19,7 +19,7 @@ import {
   readText,
   readWords,
 } from './config-reader.ts'
-import { EXCHANGE_ACTION, SNAPSHOT_LIMITS, TIER_LIMITS, TOKEN_RULE_LIMITS } from './settings.ts'
+import { ACR_VALUE, EXCHANGE_ACTION, SNAPSHOT_LIMITS, TIER_LIMITS, TOKEN_RULE_LIMITS } from './settings.ts'
 
 // Members and words are those of AccessPolicy, so that what is tried here can be moved there. They become the messages that an
 // operator sends.
@@ -182,7 +182,7 @@ function readRequirements(reader: Reader, value: unknown, path: string): Require
   const acrValues = readWords(reader, fields['acrValues'], at('acrValues'), {
     what: `acr values of at most ${TOKEN_RULE_LIMITS.acr} characters without blanks or quotes`,
     most: TOKEN_RULE_LIMITS.acrValues,
-    form: /^[\x21\x23-\x5b\x5d-\x7e]{1,256}$/,
+    form: ACR_VALUE,
   })
   return {
     senderConstraints: proofs.flatMap((word) => SENDER_CONSTRAINTS[word] ?? []),

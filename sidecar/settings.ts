@@ -24,6 +24,9 @@ export const TOKEN_RULE_LIMITS = {
   ageS: 31_622_400,
 } as const
 
+/** A value of acr. It goes into a challenge as it is, so nothing in it may end its quotes (RFC 9470 section 3). */
+export const ACR_VALUE = new RegExp(`^[\\x21\\x23-\\x5b\\x5d-\\x7e]{1,${TOKEN_RULE_LIMITS.acr}}$`)
+
 /** The action under which routes may ask more of a token that is to be exchanged: all but `sharedReplay`, as no proof comes with it. */
 export const EXCHANGE_ACTION = 'token:exchange'
 

@@ -16,7 +16,8 @@ const RATES = {
 
 /** Senders of one TokenIssuer, and TokenIssuers. */
 const KNOWN = { senders: 256, sources: 1_024 } as const
-const REMEMBERED = { ms: 15 * 60_000, marks: 20_000 } as const
+/** How long a logout is known to have been stored, and how many are. */
+export const REMEMBERED = { ms: 15 * 60_000, marks: 20_000 } as const
 
 /** What keeps one sender from using up what others need. `source`: the TokenIssuer. */
 export interface Limits {

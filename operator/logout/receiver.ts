@@ -8,7 +8,15 @@ import {
 import type { VerificationKey } from '../../contracts/jwks.ts'
 import { listenOn, readBody } from '../listen.ts'
 import type { Clocks } from '../ports.ts'
-import { AT_ONCE, createLimits, createPlaces, createStored, type Limits, type Stored } from './limits.ts'
+import {
+  AT_ONCE,
+  createLimits,
+  createPlaces,
+  createStored,
+  type Limits,
+  REMEMBERED,
+  type Stored,
+} from './limits.ts'
 import { type LogoutIssuer, proveLogout, readLogout } from './logout-token.ts'
 import { senderOf } from './sender.ts'
 
@@ -35,7 +43,6 @@ export interface RunningLogout extends AsyncDisposable {
 
 const BODY_BYTES = 16 * 1024
 const REQUEST_MS = 10_000
-const REMEMBERED_MS = 15 * 60_000
 const PATH = /^\/logout\/([a-z0-9-]{1,63})\/([a-z0-9.-]{1,253})$/
 
 interface Told {
@@ -164,7 +171,7 @@ async function take(
   if (!limits.pass(issuer.source)) return later('genuine_rate')
   const { entry, once } = logout
   const { outcome } = await needs.append(
-    { entries: [entry], podUid: '', once, onceUntilMs: at + REMEMBERED_MS },
+    { entries: [entry], podUid: '', once, onceUntilMs: at + REMEMBERED.ms },
     signal,
   )
   if (outcome === AppendOutcome.APPEND_OUTCOME_REPEATED) limits.repeated(issuer.source)

@@ -1,6 +1,6 @@
 import type { StepUp } from '../decision.ts'
 import { type DenyRule, Fault, POLICY_REASONS, type PolicyReason, type Verdict } from '../ports.ts'
-import { TOKEN_RULE_LIMITS } from '../settings.ts'
+import { ACR_VALUE, TOKEN_RULE_LIMITS } from '../settings.ts'
 
 export const VERDICT_LIMITS = { rules: 32, ruleIdLength: 128 } as const
 
@@ -64,14 +64,11 @@ function denyRule(value: unknown): DenyRule | undefined {
   return stepUp && Object.freeze({ rule, reason, hide, stepUp })
 }
 
-/** What goes into the challenge as it is, so nothing in it may end its quotes (RFC 9470 section 3). */
-const ACR = /^[\x21\x23-\x5b\x5d-\x7e]+$/
-
 function stepUpOf(value: unknown): StepUp | undefined {
   const { acr_values: acrValues, max_age: maxAuthAgeS } = members(value, ['acr_values', 'max_age']) ?? {}
-  const { acr, acrValues: most, ageS } = TOKEN_RULE_LIMITS
+  const { acrValues: most, ageS } = TOKEN_RULE_LIMITS
   if (!Array.isArray(acrValues) || acrValues.length > most) return undefined
-  const sound = (one: unknown) => typeof one === 'string' && one.length <= acr && ACR.test(one)
+  const sound = (one: unknown) => typeof one === 'string' && ACR_VALUE.test(one)
   if (!acrValues.every(sound) || typeof maxAuthAgeS !== 'number') return undefined
   if (!Number.isInteger(maxAuthAgeS) || maxAuthAgeS < 0 || maxAuthAgeS > ageS) return undefined
   return Object.freeze({ acrValues: Object.freeze(acrValues), maxAuthAgeS })

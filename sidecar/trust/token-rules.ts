@@ -6,7 +6,7 @@ import {
   SenderConstraint,
   type TokenRules as TokenRulesMessage,
 } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
-import { SNAPSHOT_LIMITS, TOKEN_RULE_LIMITS } from '../settings.ts'
+import { ACR_VALUE, SNAPSHOT_LIMITS, TOKEN_RULE_LIMITS } from '../settings.ts'
 import { createRouteMatch } from './route-match.ts'
 
 /** What a workload asks of tokens beyond their audience (feed.proto, TokenRules). */
@@ -154,10 +154,7 @@ function parseRequirements(
   const clientKind = CLIENT_KINDS[message.clientKind]
   if (!clientKind) problems.push(`${path}.client_kind: unknown`)
   const { acrValues, maxAuthAgeS, maxTokenAgeS } = message
-  if (
-    acrValues.length > TOKEN_RULE_LIMITS.acrValues ||
-    !acrValues.every((one) => /^[\x21\x23-\x5b\x5d-\x7e]{1,256}$/.test(one))
-  )
+  if (acrValues.length > TOKEN_RULE_LIMITS.acrValues || !acrValues.every((one) => ACR_VALUE.test(one)))
     problems.push(
       `${path}.acr_values: must be at most ${TOKEN_RULE_LIMITS.acrValues} words without blanks or quotes`,
     )

@@ -1,3 +1,4 @@
+import { CLIENT_KEY, forgeProof, jktOf, type ProofForge } from '../fixtures/proofs.ts'
 import { eventually, NAMESPACE, post, type World } from './world.ts'
 
 export interface AppPod {
@@ -45,6 +46,19 @@ const INVOICE = {
 export interface Told {
   readonly outcome: string
   readonly nonce: string
+}
+
+/** As the sample application states it of every request. */
+export const SEEN_BY_CALLERS = 'https://api.demo.example'
+
+/** A token bound to the key that signs `proofFor`. */
+export function boundToken(world: World): Promise<string> {
+  return world.idp.mint({ cnf: { jkt: jktOf(CLIENT_KEY) } })
+}
+
+export function proofFor(token: string, wish: ProofForge = {}): string {
+  const at = Math.floor(Date.now() / 1000)
+  return forgeProof({ token, url: `${SEEN_BY_CALLERS}/`, at, jti: crypto.randomUUID(), ...wish })
 }
 
 /** What one pod's sidecar says of a token with a DPoP proof. */

@@ -8,10 +8,9 @@ import { notRun } from '../cluster-node/not-run.ts'
 import { clusterUnavailable } from '../cluster-node/unavailable.ts'
 import { CA_EXTENSIONS, leafExtensions, type Made, make } from '../contracts/spiffe-openssl.ts'
 import { freePort } from '../fixtures/free-ports.ts'
-import { CLIENT_KEY, forgeProof, jktOf } from '../fixtures/proofs.ts'
 import { type RedisServer, redisCli, startRedis } from '../fixtures/redis-server.ts'
 import { openInstalled } from './installed.ts'
-import { type AppPod, askProven, podsOf } from './pods.ts'
+import { type AppPod, askProven, boundToken, podsOf, proofFor, SEEN_BY_CALLERS } from './pods.ts'
 import { accessPolicy, deployment } from './shop.ts'
 import { createTable } from './table.ts'
 import { AUDIENCE, eventually, NAMESPACE, SYSTEM, TRUST_DOMAIN, type World } from './world.ts'
@@ -20,8 +19,6 @@ import { AUDIENCE, eventually, NAMESPACE, SYSTEM, TRUST_DOMAIN, type World } fro
 
 const reason = notRun('e2e', 'redis.test.ts', clusterUnavailable())
 const table = createTable('Redis, shared')
-// As the sample application states it of every request.
-const SEEN_BY_CALLERS = 'https://api.demo.example'
 const SERVER_NAME = 'redis.shop.example'
 
 let world: World
@@ -88,7 +85,7 @@ describe.skipIf(reason)('Redis behind three injected replicas', { timeout: 300_0
   })
 
   test('a proof is taken once by all replicas together, without a nonce', async () => {
-    const token = await world.idp.mint({ cnf: { jkt: jktOf(CLIENT_KEY) } })
+    const token = await boundToken(world)
     const [first, ...others] = pods
     if (!first) throw new Error('no pod')
     let proof = ''
@@ -108,7 +105,7 @@ describe.skipIf(reason)('Redis behind three injected replicas', { timeout: 300_0
   })
 
   test('connections that were cut come again, with the certificate of that moment', async () => {
-    const token = await world.idp.mint({ cnf: { jkt: jktOf(CLIENT_KEY) } })
+    const token = await boundToken(world)
     redis.cli('client', 'kill', 'type', 'normal', 'skipme', 'yes')
     const took = await eventually('a fresh proof at every replica', async () => {
       const all = await Promise.all(pods.map((pod) => askProven(pod, { token, proof: proofFor(token) })))
@@ -119,7 +116,7 @@ describe.skipIf(reason)('Redis behind three injected replicas', { timeout: 300_0
   })
 
   test('without Redis nothing is allowed where all replicas must have been asked', async () => {
-    const token = await world.idp.mint({ cnf: { jkt: jktOf(CLIENT_KEY) } })
+    const token = await boundToken(world)
     await redis.kill()
     const took = await eventually('replay_store_unavailable on 3/3', async () => {
       const all = await Promise.all(pods.map((pod) => askProven(pod, { token, proof: proofFor(token) })))
@@ -175,9 +172,4 @@ function clients(): readonly string[] {
     .cli('client', 'list')
     .split('\n')
     .map((line) => /\baddr=([\d.]+):/.exec(line)?.[1] ?? '')
-}
-
-function proofFor(token: string): string {
-  const at = Math.floor(Date.now() / 1000)
-  return forgeProof({ token, url: `${SEEN_BY_CALLERS}/`, at, jti: crypto.randomUUID() })
 }

@@ -7,9 +7,18 @@ import {
 } from '../../contracts/gen/portcullis/tokens/v1/refresh_families.ts'
 import { notRun } from '../cluster-node/not-run.ts'
 import { clusterUnavailable } from '../cluster-node/unavailable.ts'
-import { CLIENT_KEY, forgeProof, jktOf, type ProofForge } from '../fixtures/proofs.ts'
+import { CLIENT_KEY, jktOf } from '../fixtures/proofs.ts'
 import { addressOf, openInstalled } from './installed.ts'
-import { type AppPod, askAll, askProven, podsOf, untilAll } from './pods.ts'
+import {
+  type AppPod,
+  askAll,
+  askProven,
+  boundToken,
+  podsOf,
+  proofFor,
+  SEEN_BY_CALLERS,
+  untilAll,
+} from './pods.ts'
 import { accessPolicy, deployment, tokenIssuer } from './shop.ts'
 import { createTable } from './table.ts'
 import { AUDIENCE, eventually, ISSUER, NAMESPACE, post, SYSTEM, type World } from './world.ts'
@@ -18,8 +27,6 @@ import { AUDIENCE, eventually, ISSUER, NAMESPACE, post, SYSTEM, type World } fro
 
 const reason = notRun('e2e', 'tokens.test.ts', clusterUnavailable())
 const table = createTable('Tokens')
-// As the sample application states it of every request.
-const SEEN_BY_CALLERS = 'https://api.demo.example'
 
 let world: World
 let pods: readonly AppPod[]
@@ -52,14 +59,14 @@ describe.skipIf(reason)('tokens on the cluster', { timeout: 300_000 }, () => {
   })
 
   test('a bound token without its key is of no use', async () => {
-    const token = await bound()
+    const token = await boundToken(world)
     expect(await askAll(pods, { token })).toEqual(Array(3).fill('cnf_scheme_mismatch'))
   })
 
   test('each replica takes only proofs with a nonce of its own, so that a captured request passes nowhere', async () => {
     const [first, ...others] = pods
     if (!first) throw new Error('no pod')
-    const token = await bound()
+    const token = await boundToken(world)
     const challenged = await askProven(first, { token, proof: proofFor(token) })
     expect(challenged).toEqual({ outcome: 'dpop_nonce_required', nonce: expect.stringMatching(/./) })
     const proof = proofFor(token, { claims: { nonce: challenged.nonce } })
@@ -244,13 +251,4 @@ function backend(image: string): string {
       containers: [container('app', NAMED), container('other', OTHER)],
     },
   })
-}
-
-function bound(): Promise<string> {
-  return world.idp.mint({ cnf: { jkt: jktOf(CLIENT_KEY) } })
-}
-
-function proofFor(token: string, wish: ProofForge = {}): string {
-  const at = Math.floor(Date.now() / 1000)
-  return forgeProof({ token, url: `${SEEN_BY_CALLERS}/`, at, jti: crypto.randomUUID(), ...wish })
 }

@@ -182,6 +182,12 @@ describe('what one sidecar recalls', () => {
     issuedBeforeMs: 0,
     expiresAtMs: Date.UTC(2030, 0),
   })
+  const admitsRevocation = async (mine: ReturnType<typeof revoking>) => {
+    mirrors.put('Revocation', one)
+    await mine.settle(now(), never)
+    expect(mine.problems().get('shop/one')).toBeUndefined()
+    expect(denied()).toContainEqual(saying('one'))
+  }
   const many = (count: number, one: (index: number) => Revocation | undefined) =>
     Array.from({ length: count }, (_, index) => one(index)).flatMap((entry) => entry ?? [])
   const junk = (count: number) =>
@@ -197,10 +203,7 @@ describe('what one sidecar recalls', () => {
       why: expect.stringContaining('log is full'),
       full: true,
     })
-    mirrors.put('Revocation', one)
-    await mine.settle(now(), never)
-    expect(mine.problems().get('shop/one')).toBeUndefined()
-    expect(denied()).toContainEqual(saying('one'))
+    await admitsRevocation(mine)
     expect(await mine.append(madeIn('shop', 1), now(), never)).toBe('stored')
   })
   test('does not keep out what this replica remembers itself, however full its room is', async () => {
@@ -226,9 +229,7 @@ describe('what one sidecar recalls', () => {
       full: expect.stringContaining('namespace shop has'),
     })
     expect(await mine.append(madeIn('idm', 1), now(), never)).toBe('stored')
-    mirrors.put('Revocation', one)
-    await mine.settle(now(), never)
-    expect(denied()).toContainEqual(saying('one'))
+    await admitsRevocation(mine)
   })
   test('of what machines made of many namespaces, as much as their room holds, and keeps no Revocation out', async () => {
     const mine = revoking()
@@ -240,10 +241,7 @@ describe('what one sidecar recalls', () => {
       why: expect.stringContaining('log is full'),
       full: true,
     })
-    mirrors.put('Revocation', one)
-    await mine.settle(now(), never)
-    expect(mine.problems().get('shop/one')).toBeUndefined()
-    expect(denied()).toContainEqual(saying('one'))
+    await admitsRevocation(mine)
   })
 })
 
