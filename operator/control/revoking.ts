@@ -15,6 +15,7 @@ import {
   worthCompacting,
 } from '../state/revocation-log.ts'
 import { changesFor, overRecalled, overShare } from '../state/revocation-made.ts'
+import { ownerOf, withinShares } from '../state/revocation-shares.ts'
 import type { View, Views } from './view.ts'
 
 /** Keeps the revocation log equal to what the objects say. Only for the leader, whose writes are fenced. */
@@ -73,9 +74,13 @@ export function createRevoking({ logs, views, random, kindExists, stands }: Revo
     const standing = await confirmed(before, stands, signal)
     const now = settled(views.current(), at)
     if (!now) return true
-    const appended = append(now.log, allowed(now, { kind, standing, at }), logs.limits)
+    const wanted = allowed(now, { kind, standing, at })
+    const { changes, refused } = withinShares(now.log, wanted, now.objects, logs.limits)
+    const appended = append(now.log, changes, logs.limits)
     const { revocations } = views.current().cluster
-    problems = appended.ok ? now.diff.problems : full(now.diff.problems, revocations.keys(), appended.why)
+    problems = appended.ok
+      ? new Map([...refused, ...now.diff.problems])
+      : full(now.diff.problems, revocations.keys(), appended.why)
     if (!appended.ok) return true
     const next = tidied(appended.log, at)
     return next === now.log ? true : logs.store(next, signal)
@@ -151,12 +156,6 @@ async function confirmed(
 
 function reclaims(change: Change, { live }: RevocationLog): boolean {
   return change.op === 'add' && !change.recalled && live.get(change.entry.id)?.recalled === true
-}
-
-// An id of the log begins with the UID of its object.
-function ownerOf(change: Change): string {
-  const id = change.op === 'add' ? change.entry.id : change.id
-  return id.slice(0, id.indexOf('/'))
 }
 
 function lifts(change: Change, { live }: RevocationLog, at: number): boolean {

@@ -111,7 +111,7 @@ export function append(
   return { ok: true, log: { ...log, head: log.head + records.length, live, recent } }
 }
 
-const idOf = (change: Change): string => (change.op === 'add' ? change.entry.id : change.id)
+export const idOf = (change: Change): string => (change.op === 'add' ? change.entry.id : change.id)
 
 /**
  * Leaves a gap after whatever a former leader wrote: a database restored to an older state has forgotten the end of that, and positions

@@ -82,7 +82,7 @@ function overBy(live: Iterable<Addition>, added: readonly Revocation[], most: Lo
   return undefined
 }
 
-function namespaceOf({ source }: Revocation): string {
+export function namespaceOf({ source }: Revocation): string {
   return source.slice(0, source.indexOf('/'))
 }
 

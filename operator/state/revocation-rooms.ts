@@ -42,7 +42,7 @@ const WHAT = { own: '', made: ' of what machines made', recalled: ' of what was 
  * Half of what sidecars take of people (100,000) at most, for what people wrote and for what was recalled of them: all that they wrote can
  * be recalled, and sidecars take both.
  */
-function writtenLimits({ entries, bytes }: Limits): Limits {
+export function writtenLimits({ entries, bytes }: Limits): Limits {
   return { entries: Math.min(entries, 50_000), bytes: Math.min(bytes, 8 * 1024 * 1024) }
 }
 

@@ -163,16 +163,68 @@ describe('the revocation log follows the objects', () => {
     expect(denied()).toEqual([saying('one')])
   })
 
-  test('a full log says so on every Revocation, and denies what it denied', async () => {
-    const mine = revoking()
-    mirrors.put('Revocation', one)
-    await mine.settle(now(), never)
-    const many = Array.from({ length: 256 }, (_, index) => ({ type: 'Jti', value: `j${index}` }))
-    for (let index = 0; index * 256 < LOG_LIMITS.entries; index += 1)
-      mirrors.put('Revocation', revocation('shop', `many-${index}`, { entries: many }))
-    await mine.settle(now(), never)
-    expect(mine.problems().get('shop/one')).toContain('log is full')
-    expect(denied()).toEqual([saying('one')])
+  describe('one namespace fills the room of Revocation objects', () => {
+    const many = (name: string) =>
+      revocation('shop', name, {
+        entries: Array.from({ length: 256 }, (_, index) => ({ type: 'Jti', value: `${name}-${index}` })),
+      })
+    const flood = Array.from({ length: LOG_LIMITS.entries / 256 + 1 }, (_, index) => many(`many-${index}`))
+    const fits = Math.floor(LOG_LIMITS.entries / 2 / 256)
+    const inForce = (uid: string) => [...log().live.keys()].filter((id) => id.startsWith(`${uid}/`)).length
+
+    test('what no longer fits says so, object by object, and denies nothing; what was denied stays', async () => {
+      const mine = revoking()
+      mirrors.put('Revocation', one)
+      await mine.settle(now(), never)
+      for (const object of flood) mirrors.put('Revocation', object)
+      await mine.settle(now(), never)
+      expect(denied()).toContainEqual(saying('one'))
+      expect(mine.problems().has('shop/one')).toBe(false)
+      const whole = flood.filter(({ metadata }) => inForce(metadata.uid) === 256)
+      const none = flood.filter(({ metadata }) => inForce(metadata.uid) === 0)
+      expect(whole).toHaveLength(fits)
+      expect(none).toHaveLength(flood.length - fits)
+      expect([...mine.problems().keys()].sort()).toEqual(
+        none.map(({ metadata }) => `shop/${metadata.name}`).sort(),
+      )
+      expect(new Set(mine.problems().values())).toEqual(
+        new Set([
+          expect.stringMatching(
+            /^log is full: namespace shop would have 10241 entries .* leave room for 9759/,
+          ),
+        ]),
+      )
+    })
+
+    test('those of other namespaces still get in, and so do changes that add nothing', async () => {
+      const mine = revoking()
+      for (const object of flood) mirrors.put('Revocation', object)
+      await mine.settle(now(), never)
+      mirrors.put('TokenIssuer', tokenIssuer('bank', 'idp'))
+      const urgent = revocation('bank', 'urgent', jti('urgent'))
+      mirrors.put('Revocation', urgent)
+      const held = flood.find(({ metadata }) => inForce(metadata.uid) > 0) ?? one
+      const longer = { ...held, spec: { ...held.spec, expiresAt: '2031-01-01T00:00:00Z' } }
+      mirrors.put('Revocation', longer)
+      await mine.settle(now(), never)
+      expect(denied()).toContainEqual(saying('urgent'))
+      expect(mine.problems().has('bank/urgent')).toBe(false)
+      expect(mine.problems().has(`shop/${held.metadata.name}`)).toBe(false)
+      expect(
+        [...log().live.values()].filter(({ entry }) => entry.expiresAtMs === Date.UTC(2031, 0)),
+      ).toHaveLength(256)
+    })
+
+    test('room that is given up is taken by what waited', async () => {
+      const mine = revoking()
+      for (const object of flood) mirrors.put('Revocation', object)
+      await mine.settle(now(), never)
+      const [first] = flood
+      if (first) mirrors.take('Revocation', first)
+      await mine.settle(now(), never)
+      expect(first && inForce(first.metadata.uid)).toBe(0)
+      expect(flood.filter(({ metadata }) => inForce(metadata.uid) === 256)).toHaveLength(fits)
+    })
   })
 })
 

@@ -1,0 +1,82 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import type { Revocation } from '../../../contracts/crd/revocation.ts'
+import { diffRevocations } from '../../../operator/state/revocation-diff.ts'
+import { append, EMPTY_LOG, type RevocationLog } from '../../../operator/state/revocation-log.ts'
+import { withinShares } from '../../../operator/state/revocation-shares.ts'
+import { revocation } from './objects.ts'
+
+const LIMITS = { entries: 60, bytes: 1 << 20 }
+const AT = Date.UTC(2026, 0)
+const bornAt = (object: Revocation, second: number): Revocation => ({
+  ...object,
+  metadata: { ...object.metadata, creationTimestamp: new Date(AT + second * 1000).toISOString() },
+})
+const sized = (namespace: string, name: string, count: number): Revocation =>
+  revocation(namespace, name, {
+    entries: Array.from({ length: count }, (_, index) => ({ type: 'Jti', value: `${name}-${index}` })),
+  })
+
+function settle(log: RevocationLog, objects: readonly Revocation[], limits = LIMITS) {
+  const { changes } = diffRevocations(log, objects, () => 'https://idp.example', AT)
+  const fitting = withinShares(log, changes, objects, limits)
+  const appended = append(log, fitting.changes, limits)
+  // Whatever fits by shares fits the room.
+  if (!appended.ok) throw new Error(appended.why)
+  return { log: appended.log, refused: fitting.refused }
+}
+
+function heldIn({ live }: RevocationLog, namespace: string): number {
+  return [...live.values()].filter(({ entry }) => entry.source.startsWith(`${namespace}/`)).length
+}
+
+test('of any objects that come, grow, shrink and go in any order, each is in force whole or as it was before, and nobody comes to hold more than stays free', () => {
+  const step = fc.record({
+    namespace: fc.constantFrom('a', 'b', 'c'),
+    name: fc.constantFrom('one', 'two', 'three'),
+    count: fc.integer({ min: 0, max: 30 }),
+  })
+  let refusals = 0
+  fc.assert(
+    fc.property(fc.array(step, { minLength: 1, maxLength: 25 }), (steps) => {
+      const objects = new Map<string, Revocation>()
+      let log = EMPTY_LOG
+      for (const [index, { namespace, name, count }] of steps.entries()) {
+        const key = `${namespace}/${name}`
+        if (count === 0) objects.delete(key)
+        else objects.set(key, bornAt(sized(namespace, name, count), index))
+        const before = log
+        const settled = settle(log, [...objects.values()])
+        log = settled.log
+        refusals += settled.refused.size
+        for (const namespace of ['a', 'b', 'c']) {
+          const held = heldIn(log, namespace)
+          if (held > heldIn(before, namespace))
+            expect(held).toBeLessThanOrEqual(LIMITS.entries - log.live.size)
+        }
+        for (const [key, object] of objects) {
+          const own = [...log.live.keys()].filter((id) => id.startsWith(`${object.metadata.uid}/`))
+          if (settled.refused.has(key)) expect(own.filter((id) => !before.live.has(id))).toEqual([])
+          else expect(own).toHaveLength(object.spec.entries.length)
+        }
+      }
+    }),
+    { numRuns: 200 },
+  )
+  expect(refusals).toBeGreaterThan(50)
+})
+
+test('the oldest first, whatever their order', () => {
+  const objects = [bornAt(sized('a', 'late', 20), 9), bornAt(sized('a', 'early', 20), 1)]
+  for (const order of [objects, objects.toReversed()]) {
+    const { refused } = settle(EMPTY_LOG, order)
+    expect([...refused.keys()]).toEqual(['a/late'])
+  }
+})
+
+test('bytes count as entries do', () => {
+  const { refused } = settle(EMPTY_LOG, [sized('a', 'one', 20)], { entries: 60, bytes: 1024 })
+  expect(refused.get('a/one')).toMatch(
+    /^log is full: namespace a would have \d+ bytes in force and leave room for \d+, and must/,
+  )
+})
