@@ -10,9 +10,9 @@ export interface Fitting {
 }
 
 /**
- * Of these changes those for which there is room: whatever objects do not add, and what they add, of each object all or nothing, the
- * oldest first. As much of the room must stay free as the namespace of the object then holds: whoever writes Revocations in one
- * namespace leaves room for every other. Nothing that is in force is dropped for it.
+ * Of these changes those for which there is room: of each object all or nothing, the oldest first, and whatever no object stands behind.
+ * As much of the room must stay free as the namespace of an object that grows then holds: whoever writes Revocations in one namespace
+ * leaves room for every other. Nothing that is in force is dropped for it, nor what an object that has no room for its edit said before.
  */
 export function withinShares(
   log: RevocationLog,
@@ -20,18 +20,19 @@ export function withinShares(
   objects: readonly RevocationObject[],
   limits: LogLimits,
 ): Fitting {
-  const added = Map.groupBy(changes, (change) =>
-    change.op === 'add' && !change.recalled ? ownerOf(change) : undefined,
-  )
-  const taken = [...(added.get(undefined) ?? [])]
+  const owners = new Set(objects.map(({ metadata }) => metadata.uid))
+  const asked = Map.groupBy(changes, (change) => (owners.has(ownerOf(change)) ? ownerOf(change) : undefined))
+  const taken = [...(asked.get(undefined) ?? [])]
   const refused = new Map<string, string>()
   if (taken.length === changes.length) return { changes, refused }
   const room = openRoom(log, new Set(taken.map(idOf)), writtenLimits(limits))
-  for (const { metadata } of objects.toSorted(byAge)) {
-    const { uid, namespace, name } = metadata
-    const own = added.get(uid)
-    if (!own) continue
-    const why = room.take(namespace, needed(log, own))
+  const waiting = objects.flatMap(({ metadata }) => {
+    const own = asked.get(metadata.uid)
+    return own ? [{ metadata, own, more: needed(log, own) }] : []
+  })
+  for (const { metadata, own, more } of waiting.sort(byTurn)) {
+    const { namespace, name } = metadata
+    const why = room.take(namespace, more)
     if (why === undefined) taken.push(...own)
     else refused.set(`${namespace}/${name}`, why)
   }
@@ -44,34 +45,48 @@ export function ownerOf(change: Change): string {
   return id.slice(0, id.indexOf('/'))
 }
 
-const byAge = ({ metadata: one }: RevocationObject, { metadata: other }: RevocationObject): number =>
-  one.creationTimestamp.localeCompare(other.creationTimestamp) || one.uid.localeCompare(other.uid)
-
 type Amount = LogLimits
+const NONE: Amount = { entries: 0, bytes: 0 }
 
 const sum = (one: Amount, other: Amount): Amount => ({
   entries: one.entries + other.entries,
   bytes: one.bytes + other.bytes,
 })
 
-/** What these add to the room of Revocation objects; where they say it otherwise than before, the difference. */
+interface Waiting {
+  readonly metadata: RevocationObject['metadata']
+  readonly more: Amount
+}
+
+/** Who makes room before who takes it, and then the oldest first. */
+function byTurn(one: Waiting, other: Waiting): number {
+  return (
+    Number(grows(one.more)) - Number(grows(other.more)) ||
+    one.metadata.creationTimestamp.localeCompare(other.metadata.creationTimestamp) ||
+    one.metadata.uid.localeCompare(other.metadata.uid)
+  )
+}
+
+const grows = ({ entries, bytes }: Amount): boolean => entries > 0 || bytes > 0
+
+/** By how much the room of Revocation objects is fuller after these changes. */
 function needed({ live }: RevocationLog, changes: readonly Change[]): Amount {
   return changes
     .flatMap((change) => {
-      if (change.op === 'remove') return []
-      const old = live.get(change.entry.id)
-      const now = { entries: 1, bytes: sizeOf(change.entry) }
-      return old && roomOf(old) === 'own' ? [now, { entries: -1, bytes: -sizeOf(old.entry) }] : [now]
+      const old = live.get(idOf(change))
+      const before = old && roomOf(old) === 'own' ? [{ entries: -1, bytes: -sizeOf(old.entry) }] : []
+      if (change.op === 'remove' || change.recalled) return before
+      return [{ entries: 1, bytes: sizeOf(change.entry) }, ...before]
     })
-    .reduce(sum, { entries: 0, bytes: 0 })
+    .reduce(sum, NONE)
 }
 
 /** The room as it is once `leaving` have left it. */
 function openRoom({ live }: RevocationLog, leaving: ReadonlySet<string>, most: LogLimits) {
   const held = new Map<string, Amount>()
-  let all: Amount = { entries: 0, bytes: 0 }
+  let all = NONE
   const put = (namespace: string, amount: Amount): void => {
-    held.set(namespace, sum(held.get(namespace) ?? { entries: 0, bytes: 0 }, amount))
+    held.set(namespace, sum(held.get(namespace) ?? NONE, amount))
     all = sum(all, amount)
   }
   for (const one of live.values())
@@ -80,7 +95,7 @@ function openRoom({ live }: RevocationLog, leaving: ReadonlySet<string>, most: L
   return {
     /** Why there is no room for so much; undefined when it was taken. */
     take(namespace: string, more: Amount): string | undefined {
-      const now = sum(held.get(namespace) ?? { entries: 0, bytes: 0 }, more)
+      const now = sum(held.get(namespace) ?? NONE, more)
       const left = {
         entries: most.entries - all.entries - more.entries,
         bytes: most.bytes - all.bytes - more.bytes,

@@ -215,6 +215,25 @@ describe('the revocation log follows the objects', () => {
       ).toHaveLength(256)
     })
 
+    test('an object whose edit does not fit denies what it denied before', async () => {
+      const mine = revoking()
+      mirrors.put('Revocation', one)
+      await mine.settle(now(), never)
+      for (const object of flood) mirrors.put('Revocation', object)
+      await mine.settle(now(), never)
+      const edited = { ...one, spec: { ...one.spec, entries: [...(flood[0]?.spec.entries ?? [])] } }
+      mirrors.put('Revocation', edited)
+      await mine.settle(now(), never)
+      expect(mine.problems().get('shop/one')).toContain('log is full')
+      expect(denied()).toContainEqual(saying('one'))
+      const another = { ...one, spec: { ...one.spec, ...jti('another') } }
+      mirrors.put('Revocation', another)
+      await mine.settle(now(), never)
+      expect(mine.problems().has('shop/one')).toBe(false)
+      expect(denied()).toContainEqual(saying('another'))
+      expect(denied()).not.toContainEqual(saying('one'))
+    })
+
     test('room that is given up is taken by what waited', async () => {
       const mine = revoking()
       for (const object of flood) mirrors.put('Revocation', object)
