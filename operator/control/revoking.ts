@@ -34,7 +34,7 @@ export interface Revoking {
     signal: AbortSignal,
     own?: boolean,
   ): Promise<boolean | Unkept>
-  /** By `namespace/name` of the Revocation: why it denies nothing. */
+  /** By `namespace/name` of the Revocation: why what it says now is not in force; what was in force of it still is. */
   problems(): ReadonlyMap<string, string>
 }
 

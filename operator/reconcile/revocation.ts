@@ -4,7 +4,7 @@ import { bad, good, type Judged, judge, programmed, type Rollout, readyFrom } fr
 
 /** Where a Revocation stands in the log. */
 export interface Logged {
-  /** Why it denies nothing; empty when it does. */
+  /** Why what it says now is not in force; empty when it is. */
   readonly problem: string
   /** Whether all its entries are in the log. */
   readonly inForce: boolean

@@ -8,7 +8,7 @@ import { type Change, KEPT_MS, type RevocationLog, saySame } from './revocation-
 
 export interface RevocationDiff {
   readonly changes: readonly Change[]
-  /** By `namespace/name` of the Revocation: why it denies nothing new. */
+  /** By `namespace/name` of the Revocation: why what it says now is not in the log. */
   readonly problems: ReadonlyMap<string, string>
 }
 
@@ -31,7 +31,8 @@ export function diffRevocations(
   for (const { id, entry, recalled } of log.live.values()) {
     const over = entry.expiresAtMs + KEPT_MS <= at
     const orphan = !recalled && !wanted.has(id) && !kept.has(id.slice(0, id.indexOf('/')))
-    if (over || orphan) changes.push({ op: 'remove', id })
+    // One that was to last longer before it was forgotten is said anew below.
+    if ((over && !wanted.has(id)) || orphan) changes.push({ op: 'remove', id })
   }
   for (const [id, entry] of wanted) {
     const known = log.live.get(id)

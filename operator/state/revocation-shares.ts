@@ -5,14 +5,15 @@ import { roomOf, sizeOf, writtenLimits } from './revocation-rooms.ts'
 
 export interface Fitting {
   readonly changes: readonly Change[]
-  /** By `namespace/name` of the Revocation: why nothing that it adds was taken. */
+  /** By `namespace/name` of the Revocation: why what it says now was not taken. */
   readonly refused: ReadonlyMap<string, string>
 }
 
 /**
  * Of these changes those for which there is room: of each object all or nothing, the oldest first, and whatever no object stands behind.
  * As much of the room must stay free as the namespace of an object that grows then holds: whoever writes Revocations in one namespace
- * leaves room for every other. Nothing that is in force is dropped for it, nor what an object that has no room for its edit said before.
+ * leaves room for others. Nothing that is in force is dropped for it: an object that has no room for its edit denies what it denied
+ * before, for as long as it says now if that is longer.
  */
 export function withinShares(
   log: RevocationLog,
@@ -34,7 +35,10 @@ export function withinShares(
     const { namespace, name } = metadata
     const why = room.take(namespace, more)
     if (why === undefined) taken.push(...own)
-    else refused.set(`${namespace}/${name}`, why)
+    else {
+      taken.push(...own.filter((change) => prolongs(log, change)))
+      refused.set(`${namespace}/${name}`, why)
+    }
   }
   return { changes: taken, refused }
 }
@@ -52,6 +56,13 @@ const sum = (one: Amount, other: Amount): Amount => ({
   entries: one.entries + other.entries,
   bytes: one.bytes + other.bytes,
 })
+
+/** Whether the object only says for longer what is in force, and needs no room for that. */
+function prolongs({ live }: RevocationLog, change: Change): boolean {
+  const old = live.get(idOf(change))
+  if (change.op === 'remove' || change.recalled || !old || roomOf(old) !== 'own') return false
+  return change.entry.expiresAtMs > old.entry.expiresAtMs && sizeOf(change.entry) <= sizeOf(old.entry)
+}
 
 interface Waiting {
   readonly metadata: RevocationObject['metadata']
@@ -105,7 +116,8 @@ function openRoom({ live }: RevocationLog, leaving: ReadonlySet<string>, most: L
         put(namespace, more)
         return undefined
       }
-      return `log is full: namespace ${namespace} would have ${now[short]} ${short} in force and leave room for ${Math.max(0, left[short])}, and must leave as much as it has; remove or shorten other revocations of this namespace`
+      // No numbers: whatever anybody adds would change them, and with them the status of everything that waits.
+      return `log is full: namespace ${namespace} would have more ${short} in force than it leaves room for; remove or shorten other revocations of this namespace`
     },
   }
 }

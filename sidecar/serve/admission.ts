@@ -12,16 +12,19 @@ export interface Admission {
 
 export interface AdmissionLimits {
   readonly inFlight: number
-  /** Of one turn of the event loop; milliseconds. */
+  /** Of the event loop, smoothed; milliseconds. */
   readonly lagMs: number
 }
 
 const TICK_MS = 20
 const WEIGHT = 0.3
-/** Late turns in a row that are overload. One stall (of the garbage collector, of a neighbour on the node) is none, however long. */
-const TURNS = 3
+/**
+ * For how much one late turn counts at most, in limits. A stall (of the garbage collector, of a neighbour on the node) is no overload,
+ * however long; three long ones in a row are.
+ */
+const STALL = 1.6
 
-/** Measures the event loop until `signal` aborts; sheds while each of its turns is late or too many questions are unanswered. */
+/** Measures the event loop until `signal` aborts; sheds while it stays late or too many questions are unanswered. */
 export function openAdmission(
   limits: AdmissionLimits,
   now: Monotonic,
@@ -30,20 +33,20 @@ export function openAdmission(
 ): Admission {
   let inFlight = 0
   let lag = 0
-  let lateTurns = 0
+  let load = 0
   const measure = async (): Promise<void> => {
     while (!signal.aborted) {
       const due = now() + TICK_MS
       await sleep(TICK_MS, signal)
       const late = Math.max(0, now() - due)
       lag += WEIGHT * (late - lag)
-      lateTurns = late > limits.lagMs ? lateTurns + 1 : 0
+      load += WEIGHT * (Math.min(late, STALL * limits.lagMs) - load)
     }
   }
   measure().catch(() => undefined)
   return {
     enter() {
-      if (inFlight >= limits.inFlight || lateTurns >= TURNS) return false
+      if (inFlight >= limits.inFlight || load > limits.lagMs) return false
       inFlight++
       return true
     },

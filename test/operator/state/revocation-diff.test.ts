@@ -128,6 +128,15 @@ describe('what changes when', () => {
   })
 })
 
+test('what is extended after it ended and before it was forgotten is added anew, and not removed as well', () => {
+  const at = END + KEPT_MS
+  const log = following(EMPTY_LOG, [revocation('shop', 'r')])
+  const extended = revocation('shop', 'r', { expiresAt: '2031-01-01T00:00:00Z' })
+  const { changes } = diffRevocations(log, [extended], named, at)
+  expect(changes.map(({ op }) => op)).toEqual(entries(log).map(() => 'add'))
+  expect(diffRevocations(log, [revocation('shop', 'r')], named, at).changes).toMatchObject([{ op: 'remove' }])
+})
+
 test('a sidecar enforces a Revocation from the position of its last entry on', () => {
   const entriesOf = (...values: readonly string[]) => ({
     entries: values.map((value) => ({ type: 'Jti', value })),

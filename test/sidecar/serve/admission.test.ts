@@ -58,16 +58,40 @@ test('a stall, however long, is no overload: the questions that it kept waiting 
   expect(admission.enter()).toBe(true)
 })
 
-test('a turn in time between late ones says that the loop keeps up', async () => {
+test('stalls far apart are no overload, three in a row are', async () => {
   const loop = lateLoop()
   const admission = openAdmission(LIMITS, loop.now, loop.sleep, never)
-  for (let turn = 0; turn < 20; turn++) {
-    const lateMs = turn % 3 === 2 ? 0 : 900
+  const turn = async (lateMs: number) => {
     loop.late(lateMs)
     await loop.advance(20 + lateMs)
-    expect(admission.enter()).toBe(true)
-    admission.leave()
   }
+  await turn(0)
+  for (let stalls = 0; stalls < 20; stalls++) {
+    await turn(900)
+    for (let inTime = 0; inTime < 2; inTime++) {
+      expect(admission.enter()).toBe(true)
+      admission.leave()
+      await turn(0)
+    }
+  }
+  for (let stalls = 0; stalls < 4; stalls++) await turn(900)
+  expect(admission.enter()).toBe(false)
+})
+
+test('a turn that was in time because it shed does not end overload at once', async () => {
+  const loop = lateLoop()
+  const admission = openAdmission(LIMITS, loop.now, loop.sleep, never)
+  let shed = 0
+  for (let turn = 0; turn < 50; turn++) {
+    const served = admission.enter()
+    if (served) admission.leave()
+    else shed++
+    const lateMs = served ? 400 : 0
+    loop.late(lateMs)
+    await loop.advance(20 + lateMs)
+  }
+  // Three late batches before each that is shed would be a fourth.
+  expect(shed).toBeGreaterThan(17)
 })
 
 test('measuring ends with its signal', async () => {
