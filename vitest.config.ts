@@ -31,6 +31,7 @@ export default defineConfig({
     reporters: ['default', './test/reporter.ts'],
     testTimeout: 30_000,
     pool: 'forks',
+    expect: { poll: { timeout: 20_000 } },
     projects: [
       project('unit', [
         'test/*.test.ts',

@@ -205,7 +205,7 @@ describe.skipIf(reason)('a one-node cluster', () => {
     expect(init).toBeDefined()
     process.kill(started.pid, 'SIGKILL')
     await eventually('end of the node', () => !existsSync(`/proc/${init?.pid}`) || undefined, {
-      withinMs: 5000,
+      withinMs: 20_000,
     })
     await using again = await openCluster({ name: name('killed') })
     expect(await again.kubectl(['get', 'nodes', '-o', 'name'])).toBe(`node/${again.name}\n`)
@@ -218,7 +218,7 @@ describe.skipIf(reason)('a one-node cluster', () => {
     expect(left).toEqual([])
     expect(existsSync(state)).toBe(false)
     // The kernel takes a network namespace apart a moment after its last process.
-    await expect.poll(() => namedBySlot(cluster.slot), { timeout: 3000 }).toEqual([])
+    await expect.poll(() => namedBySlot(cluster.slot)).toEqual([])
     expect(hostState()).toEqual(before)
     expect(await stopCluster(cluster.name)).toBe(false)
   })

@@ -46,7 +46,7 @@ afterEach(async () => {
 })
 
 // Long beside what a busy machine, or a slow disk under etcd, may stand still: nothing below is to be lost by accident.
-const LEASE_MS = 6_000
+const LEASE_MS = 12_000
 const DEADLINE_MS = LEASE_MS * 0.7
 
 interface Contender {
@@ -147,7 +147,7 @@ async function contend(
   const times = {
     durationMs,
     renewDeadlineMs: durationMs * 0.7,
-    retryMs: over.retryMs ?? 150,
+    retryMs: over.retryMs ?? 300,
     graceMs: over.graceMs ?? 1_000,
   }
   const leadership = await openLeadership(
@@ -178,7 +178,7 @@ describe('a term', () => {
       '-o',
       'jsonpath={.spec.holderIdentity} {.spec.leaseDurationSeconds} {.spec.leaseTransitions}',
     ])
-    expect(said).toBe('one 6 0')
+    expect(said).toBe(`one ${LEASE_MS / 1000} 0`)
   })
 
   test('a wall clock that jumps ahead ends it at once, as a suspended machine would; another follows', async () => {
@@ -335,8 +335,10 @@ describe('a term', () => {
     )
     let most = 0
     let changes = 0
-    const until = performance.now() + 8_000
-    while (performance.now() < until) {
+    const began = performance.now()
+    const passed = () => performance.now() - began
+    // On a busy machine there are few looks in eight seconds.
+    while (passed() < 8_000 || (changes < 3 && passed() < 60_000)) {
       const valid = all.filter(({ leadership }) => leadership.term() !== undefined)
       most = Math.max(most, valid.length)
       const [leader] = valid
@@ -353,7 +355,7 @@ describe('a term', () => {
 })
 
 describe('presences', () => {
-  const times = { renewMs: 500, durationMs: 4_000 }
+  const times = { renewMs: 500, durationMs: 10_000 }
   async function present(pod: string, said: () => Readonly<Record<string, string>> = () => ({})) {
     const options = { namespace, prefix: 'replica', pod, identity: `${pod}-1`, annotations: said, ...times }
     const presence = await openPresence(transport, options, createGround())

@@ -283,17 +283,24 @@ describe('requests', () => {
 describe('streams', () => {
   test('headers that do not come in time are a Fault; a body may take for ever', async () => {
     await using ground = await behindProxy()
-    const request = { ...namespaces, method: 'GET', query: { watch: 'true' }, timeoutMs: 300 } as const
+    // From now on: nothing is told of what there is already.
+    const list = JSON.parse(await api.kubectl(['get', '--raw', '/api/v1/namespaces?limit=1'])) as {
+      readonly metadata: { readonly resourceVersion: string }
+    }
+    const { resourceVersion } = list.metadata
+    const query = { watch: 'true', resourceVersion }
+    const request = { ...namespaces, method: 'GET', query, timeoutMs: 3_000 } as const
     const opened = await ground.transport.stream(request, soon())
     if (!opened.ok) throw new Error('refused')
     const chunks = opened.value[Symbol.asyncIterator]()
-    await chunks.next()
     const waiting = chunks.next()
-    const silent = new Promise((resolve) => setTimeout(resolve, 600, 'silent'))
+    const silent = new Promise((resolve) => setTimeout(resolve, 4_000, 'silent'))
     expect(await Promise.race([waiting, silent])).toBe('silent')
     await api.kubectl(['create', 'namespace', 'streamed'])
     expect(String((await waiting).value)).toContain('streamed')
     ground.proxy.on(() => ({ delayMs: 5_000 }))
-    await expect(ground.transport.stream(request, soon())).rejects.toMatchObject({ code: 'api' })
+    await expect(ground.transport.stream({ ...request, timeoutMs: 300 }, soon())).rejects.toMatchObject({
+      code: 'api',
+    })
   })
 })

@@ -35,7 +35,16 @@ describe.skipIf(reason)('identity on a real cluster', { timeout: 300_000 }, () =
       ].join('---'),
     )
     const server = await addressOf(world, 'serve')
-    const calls = ['call', `https://${server}:8443/`, '--count', '0', '--expect', own('server')]
+    const calls = [
+      'call',
+      `https://${server}:8443/`,
+      '--count',
+      '0',
+      '--timeout',
+      '30s',
+      '--expect',
+      own('server'),
+    ]
     await world.apply(
       injectedPod({
         name: 'call',

@@ -29,6 +29,16 @@ export async function podsOf(world: World, app: string, namespace = NAMESPACE): 
   })
 }
 
+/** So many of them, once they are all Ready: on a busy machine one may lose it for a moment. */
+export async function readyPods(world: World, app: string, count: number): Promise<readonly AppPod[]> {
+  let pods: readonly AppPod[] = []
+  await eventually(`${count} pods of ${app} that are Ready`, async () => {
+    pods = await podsOf(world, app)
+    return pods.length === count ? undefined : `${pods.length}`
+  })
+  return pods
+}
+
 export interface Asked {
   readonly token: string
   readonly action?: string

@@ -10,7 +10,7 @@ import { CA_EXTENSIONS, leafExtensions, type Made, make } from '../contracts/spi
 import { freePort } from '../fixtures/free-ports.ts'
 import { type RedisServer, redisCli, startRedis } from '../fixtures/redis-server.ts'
 import { openInstalled } from './installed.ts'
-import { type AppPod, askProven, boundToken, podsOf, proofFor, SEEN_BY_CALLERS } from './pods.ts'
+import { type AppPod, askProven, boundToken, proofFor, readyPods, SEEN_BY_CALLERS } from './pods.ts'
 import { accessPolicy, deployment } from './shop.ts'
 import { createTable } from './table.ts'
 import { AUDIENCE, eventually, NAMESPACE, SYSTEM, TRUST_DOMAIN, type World } from './world.ts'
@@ -63,7 +63,7 @@ describe.skipIf(reason)('Redis behind three injected replicas', { timeout: 300_0
     )
     await world.apply(deployment(world.images.sample.pinned))
     await world.kubectl(['rollout', 'status', 'deploy/shop', '-n', NAMESPACE, '--timeout', '240s'])
-    pods = await podsOf(world, 'shop')
+    pods = await readyPods(world, 'shop', 3)
   }, 900_000)
   afterAll(async () => {
     table.print()
@@ -73,7 +73,6 @@ describe.skipIf(reason)('Redis behind three injected replicas', { timeout: 300_0
   }, 120_000)
 
   test('every replica is connected with its own SVID; who has none of this trust domain is turned away', async () => {
-    expect(pods).toHaveLength(3)
     // The node hides which pod it is: each has at least one.
     await eventually('a connection of each pod', async () => {
       const others = clients().filter((ip) => ip !== host)
@@ -99,8 +98,15 @@ describe.skipIf(reason)('Redis behind three injected replicas', { timeout: 300_0
       },
       240_000,
     )
-    const elsewhere = await Promise.all([first, ...others].map((pod) => askProven(pod, { token, proof })))
-    expect(elsewhere.map(({ outcome }) => outcome)).toEqual(Array(3).fill('dpop_replay'))
+    const told = new Set<string>()
+    // Redis has fifty milliseconds for its word; a replica that stood still for them knows nothing, and denies.
+    await eventually('dpop_replay on 3/3', async () => {
+      const elsewhere = await Promise.all([first, ...others].map((pod) => askProven(pod, { token, proof })))
+      const outcomes = elsewhere.map(({ outcome }) => outcome)
+      for (const outcome of outcomes) told.add(outcome)
+      return outcomes.every((one) => one === 'dpop_replay') ? undefined : outcomes.join()
+    })
+    expect(told.difference(new Set(['dpop_replay', 'replay_store_unavailable']))).toEqual(new Set())
     table.row('a captured DPoP request at 3 replicas', took, 'dpop_replay on 3/3')
   })
 
@@ -118,12 +124,14 @@ describe.skipIf(reason)('Redis behind three injected replicas', { timeout: 300_0
   test('without Redis nothing is allowed where all replicas must have been asked', async () => {
     const token = await boundToken(world)
     await redis.kill()
+    const told = new Set<string>()
     const took = await eventually('replay_store_unavailable on 3/3', async () => {
       const all = await Promise.all(pods.map((pod) => askProven(pod, { token, proof: proofFor(token) })))
       const outcomes = all.map(({ outcome }) => outcome)
-      expect(outcomes).not.toContain('allow')
+      for (const outcome of outcomes) told.add(outcome)
       return outcomes.every((one) => one === 'replay_store_unavailable') ? undefined : outcomes.join()
     })
+    expect(told).not.toContain('allow')
     table.row('Redis killed -> denied on 3/3', took, 'replay_store_unavailable')
   })
 })

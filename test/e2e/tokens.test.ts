@@ -14,8 +14,8 @@ import {
   askAll,
   askProven,
   boundToken,
-  podsOf,
   proofFor,
+  readyPods,
   SEEN_BY_CALLERS,
   untilAll,
 } from './pods.ts'
@@ -44,7 +44,7 @@ describe.skipIf(reason)('tokens on the cluster', { timeout: 300_000 }, () => {
     )
     await world.apply(deployment(world.images.sample.pinned))
     await world.kubectl(['rollout', 'status', 'deploy/shop', '-n', NAMESPACE, '--timeout', '240s'])
-    pods = await podsOf(world, 'shop')
+    pods = await readyPods(world, 'shop', 3)
     await world.apply(backend(world.images.sample.pinned))
     bff = await addressOf(world, 'bff')
   }, 900_000)
@@ -116,7 +116,7 @@ describe.skipIf(reason)('tokens on the cluster', { timeout: 300_000 }, () => {
     const [one = '', another = ''] = await controlAddresses()
     const logout = await logoutToken(sid)
     const began = performance.now()
-    expect(await loggedOut(one, logout)).toBe(200)
+    await answered(200, () => loggedOut(one, logout))
     await eventually('revoked_sid on 3/3', async () => {
       const outcomes = await allProven(token)
       return outcomes.every((outcome) => outcome === 'revoked_sid') ? undefined : outcomes.join()
@@ -126,8 +126,9 @@ describe.skipIf(reason)('tokens on the cluster', { timeout: 300_000 }, () => {
       (performance.now() - began) / 1000,
       'revoked_sid',
     )
-    expect(await loggedOut(another, logout)).toBe(400)
-    expect(await loggedOut(another, await logoutToken(`${sid}-too`))).toBe(200)
+    await answered(400, () => loggedOut(another, logout))
+    const too = await logoutToken(`${sid}-too`)
+    await answered(200, () => loggedOut(another, too))
   })
 })
 
@@ -152,6 +153,16 @@ async function controlAddresses(): Promise<readonly string[]> {
     `jsonpath=${template}`,
   ])
   return text.trim().split(' ')
+}
+
+/** With this, as soon as it is not turned away for now: who does not lead hands on, and on a busy machine not always in time. */
+async function answered(status: number, ask: () => Promise<number>): Promise<void> {
+  let told = 503
+  await eventually('an answer other than 503', async () => {
+    told = await ask()
+    return told === 503 ? 'turned away' : undefined
+  })
+  expect(told).toBe(status)
 }
 
 async function loggedOut(ip: string, token: string): Promise<number> {

@@ -170,7 +170,7 @@ export async function post<T>(ip: string, path: string, body: object, port = 808
   const response = await fetch(`http://${ip}:${port}${path}`, {
     method: 'POST',
     body: JSON.stringify(body),
-    signal: AbortSignal.timeout(15_000),
+    signal: AbortSignal.timeout(30_000),
   })
   if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`)
   return (await response.json()) as T

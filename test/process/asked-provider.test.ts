@@ -57,6 +57,8 @@ const WAYS: readonly (readonly [string, Tree, string])[] = [
     'issued',
   ],
 ]
+// For an issuer that answers soundly from a machine that is busy.
+const PATIENT = { timeoutMs: 10_000, deadlineMs: 20_000 }
 const pairOf = (name: string) => clientOf(pairIn(directory, name))
 
 function config(way: Tree, over: Tree = {}, cacheSeconds = 0): Tree {
@@ -64,14 +66,14 @@ function config(way: Tree, over: Tree = {}, cacheSeconds = 0): Tree {
   const introspection = introspectionTree(`${idp.issuer}/token/introspection`, {
     ...way,
     ca,
-    timeoutMs: 2_000,
+    timeoutMs: PATIENT.timeoutMs,
     cacheSeconds,
   })
   const exchange = {
     endpoint: `${idp.issuer}/token`,
     ...way,
     ca,
-    timeoutMs: 2_000,
+    timeoutMs: PATIENT.timeoutMs,
     allowInsecureLoopback: true,
   }
   const issuer = ground.issuer({ issuer: idp.issuer, algorithms: ['RS256'], introspection, exchange })
@@ -79,6 +81,7 @@ function config(way: Tree, over: Tree = {}, cacheSeconds = 0): Tree {
     audience: 'https://api.demo.example',
     issuers: [issuer],
     client: pairOf('workload'),
+    limits: { deadlineMs: PATIENT.deadlineMs },
     ...over,
   })
 }

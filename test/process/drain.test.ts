@@ -1,12 +1,13 @@
 import { once } from 'node:events'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { signingKey } from '../fixtures/keys.ts'
 import { until } from '../fixtures/process.ts'
 import { question, verdictOf } from '../fixtures/question.ts'
 import { openRaw } from '../fixtures/raw.ts'
+import { json, startScriptedIssuer } from '../fixtures/scripted-issuer.ts'
 import { type Sidecar, startSidecar, type Tree } from '../fixtures/sidecar.ts'
-import { forge } from '../fixtures/tokens.ts'
+import { forge, goodClaims } from '../fixtures/tokens.ts'
 import { verdictAt } from './asker.ts'
+import { askingConfig, introspectionTree, makePair, WORKLOAD } from './asking-ground.ts'
 import { type Ground, openGround } from './ground.ts'
 import { openEndless, openH2, socketTo } from './h2.ts'
 import { type KeyServer, startFetching, startKeyServer } from './key-server.ts'
@@ -14,9 +15,7 @@ import { alive, counterAt, listeningPorts } from './scrape.ts'
 
 // SIGTERM: what is under way is answered, nothing new is taken, then it is gone. And what other signals do.
 
-const later = signingKey('RS256', 'later')
 const good = () => question({ token: forge() })
-const parked = () => question({ token: forge({ key: later }) })
 // Longer than any test waits: what ends sooner did not wait for it.
 const VERY_LONG_DRAIN = { limits: { drainSeconds: 300 } }
 
@@ -52,15 +51,26 @@ async function endedBy(sidecar: Sidecar): Promise<number | undefined> {
 
 describe('SIGTERM', () => {
   test('lets parked questions be answered, and then ends with 0', async () => {
-    await using sidecar = await start(VERY_LONG_DRAIN)
+    // The issuer is waited for much longer than a key is, so that nothing ends on a busy machine before it is answered.
+    await using issuer = await startScriptedIssuer()
+    const issued = Promise.withResolvers<void>()
+    const says = json({ active: true, ...goodClaims(Math.floor(Date.now() / 1000)) })
+    issuer.reply((...asked) => void issued.promise.then(() => says(...asked)))
+    const pair = makePair(ground.directory, 'workload', `URI:${WORKLOAD}`)
+    const introspection = introspectionTree(issuer.url, { timeoutMs: 10_000 })
+    const limits = { ...VERY_LONG_DRAIN.limits, deadlineMs: 20_000 }
+    await using sidecar = await startSidecar({
+      config: askingConfig(ground, pair, introspection, { limits }),
+    })
     using raw = openRaw(sidecar.unix)
+    const parked = () => question({ token: 'opaque' })
     const unary = Array.from({ length: 10 }, () => verdictAt(raw, parked()))
     const stream = raw.stream()
     for (let id = 1; id <= 10; id++) stream.send({ id, check: parked() })
     await inFlight(sidecar, 20)
     signal(sidecar, 'SIGTERM')
     await sidecar.event('draining')
-    keys.serve([signingKey(), later])
+    issued.resolve()
     expect(new Set(await Promise.all(unary))).toEqual(new Set(['allow']))
     for (let id = 1; id <= 10; id++) {
       const answer = await stream.next()

@@ -51,7 +51,8 @@ function replica(to: RedisSettings): RedisLog {
   const redis = createRedis(
     to,
     { ...clocks, readFile: async () => Buffer.alloc(0), report: () => undefined },
-    { commandMs: 2_000, socketMs: 5_000 },
+    // This machine is shared: seconds may pass without any fault.
+    { commandMs: 10_000, socketMs: 20_000 },
   )
   const logs = createRedisLog({ ...clocks, redis, key: KEY, before: () => before, report: () => undefined })
   redis.run(signal).catch(() => undefined)

@@ -17,7 +17,7 @@ interface Question {
   }
 }
 
-const client = createAuthorizerClient({ target: process.env['PORTCULLIS_TARGET'] ?? '', deadlineMs: 5_000 })
+const client = createAuthorizerClient({ target: process.env['PORTCULLIS_TARGET'] ?? '', deadlineMs: 20_000 })
 
 interface Told {
   readonly outcome: string
