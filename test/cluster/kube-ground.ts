@@ -44,7 +44,7 @@ export function createGround(over: Partial<KubePorts> = {}): Ground {
 }
 
 /** Waits until the claim holds; fails with what it last said. */
-export async function eventually(claim: () => unknown, ms = 15_000): Promise<void> {
+export async function eventually(claim: () => unknown, ms = 45_000): Promise<void> {
   const until = performance.now() + ms
   for (;;) {
     try {
