@@ -10,12 +10,14 @@ import {
   beginTerm,
   type Change,
   compact,
+  idOf,
   merge,
+  ownerOf,
   type RevocationLog,
   worthCompacting,
 } from '../state/revocation-log.ts'
 import { changesFor, overRecalled, overShare } from '../state/revocation-made.ts'
-import { ownerOf, withinShares } from '../state/revocation-shares.ts'
+import { withinShares } from '../state/revocation-shares.ts'
 import type { View, Views } from './view.ts'
 
 /** Keeps the revocation log equal to what the objects say. Only for the leader, whose writes are fenced. */
@@ -77,11 +79,11 @@ export function createRevoking({ logs, views, random, kindExists, stands }: Revo
     const wanted = allowed(now, { kind, standing, at })
     const { changes, refused } = withinShares(now.log, wanted, now.objects, logs.limits)
     const appended = append(now.log, changes, logs.limits)
-    const { revocations } = views.current().cluster
-    problems = appended.ok
-      ? new Map([...refused, ...now.diff.problems])
-      : full(now.diff.problems, revocations.keys(), appended.why)
-    if (!appended.ok) return true
+    if (!appended.ok) {
+      problems = full(now.diff.problems, views.current().cluster.revocations.keys(), appended.why)
+      return true
+    }
+    problems = new Map([...refused, ...now.diff.problems])
     const next = tidied(appended.log, at)
     return next === now.log ? true : logs.store(next, signal)
   }
@@ -146,7 +148,9 @@ async function confirmed(
   stands: RevokingNeeds['stands'],
   signal: AbortSignal,
 ): Promise<ReadonlySet<string>> {
-  const owners = new Set(diff.changes.filter((change) => reclaims(change, log)).map(ownerOf))
+  const owners = new Set(
+    diff.changes.filter((change) => reclaims(change, log)).map((change) => ownerOf(idOf(change))),
+  )
   const asked = objects.filter(({ metadata }) => owners.has(metadata.uid)).slice(0, CONFIRMED)
   const answers = await Promise.all(
     asked.map(async ({ metadata }) => ((await stands(metadata, signal)) ? [metadata.uid] : [])),
@@ -166,7 +170,7 @@ function lifts(change: Change, { live }: RevocationLog, at: number): boolean {
 // said stays until it expires, also after the kind is back: no object stands behind it any more.
 function allowed({ log, diff: { changes } }: Settled, { kind, standing, at }: Allowing): readonly Change[] {
   return changes.flatMap((change): readonly Change[] => {
-    if (reclaims(change, log) && !standing.has(ownerOf(change))) return []
+    if (reclaims(change, log) && !standing.has(ownerOf(idOf(change)))) return []
     if (kind === 'there' || !lifts(change, log, at)) return [change]
     const entry = change.op === 'remove' ? log.live.get(change.id)?.entry : undefined
     return kind === 'gone' && entry ? [{ op: 'add', entry, recalled: true }] : []

@@ -4,7 +4,7 @@ import type { Revocation } from '../../contracts/crd/revocation.ts'
 import { partsOfId } from '../../contracts/fingerprint.ts'
 import { Revocation as Entry } from '../../contracts/gen/portcullis/feed/v1/feed.ts'
 import { parseTime } from '../../contracts/time.ts'
-import { type Change, KEPT_MS, type RevocationLog, saySame } from './revocation-log.ts'
+import { type Change, KEPT_MS, ownerOf, type RevocationLog, saySame } from './revocation-log.ts'
 
 export interface RevocationDiff {
   readonly changes: readonly Change[]
@@ -30,7 +30,7 @@ export function diffRevocations(
   const changes: Change[] = []
   for (const { id, entry, recalled } of log.live.values()) {
     const over = entry.expiresAtMs + KEPT_MS <= at
-    const orphan = !recalled && !wanted.has(id) && !kept.has(id.slice(0, id.indexOf('/')))
+    const orphan = !recalled && !wanted.has(id) && !kept.has(ownerOf(id))
     // One that was to last longer before it was forgotten is said anew below.
     if ((over && !wanted.has(id)) || orphan) changes.push({ op: 'remove', id })
   }

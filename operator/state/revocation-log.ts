@@ -113,6 +113,9 @@ export function append(
 
 export const idOf = (change: Change): string => (change.op === 'add' ? change.entry.id : change.id)
 
+/** UID of the object that an entry is of: its id begins with it. */
+export const ownerOf = (id: string): string => id.slice(0, id.indexOf('/'))
+
 /**
  * Leaves a gap after whatever a former leader wrote: a database restored to an older state has forgotten the end of that, and positions
  * of the forgotten end fall into the gap (`knows`) instead of being taken for ours. The gap is a matter of chance (uniform in [0, 1)), so

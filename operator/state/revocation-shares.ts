@@ -1,5 +1,5 @@
 import type { Revocation as RevocationObject } from '../../contracts/crd/revocation.ts'
-import { type Change, idOf, type LogLimits, type RevocationLog } from './revocation-log.ts'
+import { type Change, idOf, type LogLimits, ownerOf, type RevocationLog } from './revocation-log.ts'
 import { namespaceOf } from './revocation-made.ts'
 import { roomOf, sizeOf, writtenLimits } from './revocation-rooms.ts'
 
@@ -22,7 +22,10 @@ export function withinShares(
   limits: LogLimits,
 ): Fitting {
   const owners = new Set(objects.map(({ metadata }) => metadata.uid))
-  const asked = Map.groupBy(changes, (change) => (owners.has(ownerOf(change)) ? ownerOf(change) : undefined))
+  const asked = Map.groupBy(changes, (change) => {
+    const owner = ownerOf(idOf(change))
+    return owners.has(owner) ? owner : undefined
+  })
   const taken = [...(asked.get(undefined) ?? [])]
   const refused = new Map<string, string>()
   if (taken.length === changes.length) return { changes, refused }
@@ -41,12 +44,6 @@ export function withinShares(
     }
   }
   return { changes: taken, refused }
-}
-
-/** UID of the object that a change is about: ids of the log begin with it. */
-export function ownerOf(change: Change): string {
-  const id = idOf(change)
-  return id.slice(0, id.indexOf('/'))
 }
 
 type Amount = LogLimits

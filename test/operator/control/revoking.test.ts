@@ -172,12 +172,17 @@ describe('the revocation log follows the objects', () => {
     const fits = Math.floor(LOG_LIMITS.entries / 2 / 256)
     const inForce = (uid: string) => [...log().live.keys()].filter((id) => id.startsWith(`${uid}/`)).length
 
-    test('what no longer fits says so, object by object, and denies nothing; what was denied stays', async () => {
+    const flooded = async (...before: readonly (typeof one)[]) => {
       const mine = revoking()
-      mirrors.put('Revocation', one)
-      await mine.settle(now(), never)
-      for (const object of flood) mirrors.put('Revocation', object)
-      await mine.settle(now(), never)
+      for (const objects of [before, flood]) {
+        for (const object of objects) mirrors.put('Revocation', object)
+        await mine.settle(now(), never)
+      }
+      return mine
+    }
+
+    test('what no longer fits says so, object by object, and denies nothing; what was denied stays', async () => {
+      const mine = await flooded(one)
       expect(denied()).toContainEqual(saying('one'))
       expect(mine.problems().has('shop/one')).toBe(false)
       const whole = flood.filter(({ metadata }) => inForce(metadata.uid) === 256)
@@ -195,9 +200,7 @@ describe('the revocation log follows the objects', () => {
     })
 
     test('those of other namespaces still get in, and so do changes that add nothing', async () => {
-      const mine = revoking()
-      for (const object of flood) mirrors.put('Revocation', object)
-      await mine.settle(now(), never)
+      const mine = await flooded()
       mirrors.put('TokenIssuer', tokenIssuer('bank', 'idp'))
       const urgent = revocation('bank', 'urgent', jti('urgent'))
       mirrors.put('Revocation', urgent)
@@ -214,11 +217,7 @@ describe('the revocation log follows the objects', () => {
     })
 
     test('an object whose edit does not fit denies what it denied before', async () => {
-      const mine = revoking()
-      mirrors.put('Revocation', one)
-      await mine.settle(now(), never)
-      for (const object of flood) mirrors.put('Revocation', object)
-      await mine.settle(now(), never)
+      const mine = await flooded(one)
       const others = flood[0]?.spec.entries ?? []
       const edited = { ...one, spec: { ...one.spec, entries: [...others] } }
       mirrors.put('Revocation', edited)
@@ -243,9 +242,7 @@ describe('the revocation log follows the objects', () => {
     })
 
     test('room that is given up is taken by what waited', async () => {
-      const mine = revoking()
-      for (const object of flood) mirrors.put('Revocation', object)
-      await mine.settle(now(), never)
+      const mine = await flooded()
       const [first] = flood
       if (first) mirrors.take('Revocation', first)
       await mine.settle(now(), never)
